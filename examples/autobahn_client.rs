@@ -1,0 +1,70 @@
+//! The client under test of the Autobahn suite: asks a fuzzing server how many cases there are, echoes
+//! through each, and has the report written.
+//!
+//! `autobahn_client URL [--deflate]`
+
+use std::process::ExitCode;
+
+use taut::Error;
+use taut::tokio::connect;
+
+/// The name in the report.
+const AGENT: &str = "taut";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [url] if !url.starts_with('-') => run(url).await.map_err(|error| error.to_string()),
+        _ if arguments.iter().any(|argument| argument == "--deflate") => {
+            Err("--deflate needs permessage-deflate, which is not built in".into())
+        }
+        _ => Err("usage: autobahn_client URL".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("autobahn_client: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let url = url.trim_end_matches('/');
+    let cases = case_count(url).await?;
+    for case in 1..=cases {
+        println!("case {case} of {cases}");
+        let mut socket = connect(&format!("{url}/runCase?case={case}&agent={AGENT}")).await?;
+        // How a case ends is for the suite to judge: many of them break the protocol.
+        if let Err(error) = echo(&mut socket).await {
+            println!("case {case}: {error}");
+        }
+    }
+    let mut socket = connect(&format!("{url}/updateReports?agent={AGENT}")).await?;
+    while socket.recv().await?.is_some() {}
+    Ok(())
+}
+
+async fn case_count(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
+    let mut socket = connect(&format!("{url}/getCaseCount")).await?;
+    let mut count = None;
+    while let Some(message) = socket.recv().await? {
+        if let Some(text) = message.as_text() {
+            count = Some(text.parse().map_err(|_| format!("the number of cases is {text:?}"))?);
+        }
+    }
+    count.ok_or_else(|| "the server did not say how many cases there are".into())
+}
+
+async fn echo<S>(socket: &mut taut::tokio::WebSocket<S>) -> Result<(), Error>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(message) = socket.recv().await? {
+        if message.is_data() {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A chat: what one connection says, all others hear. Each message is encoded once for all of them.
+//!
+//! `chat ADDR`; prints the address it listens on. Talk to it with `line_client ws://ADDR`, twice.
+
+use std::error::Error;
+
+use taut::proto::{CloseCode, Message, Prepared, SendErrorKind};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+
+/// How many messages a slow listener may lag behind before it is told to go.
+const BACKLOG: usize = 256;
+
+#[derive(Clone)]
+struct Said {
+    by: u64,
+    message: Prepared,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).ok_or("usage: chat ADDR")?;
+    let listener = TcpListener::bind(address).await?;
+    println!("{}", listener.local_addr()?);
+    let (room, _) = broadcast::channel(BACKLOG);
+    for id in 0.. {
+        let (stream, _) = listener.accept().await?;
+        let room = room.clone();
+        tokio::spawn(async move {
+            if let Err(error) = talk(stream, room, id).await {
+                eprintln!("guest {id}: {error}");
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn talk(stream: TcpStream, room: broadcast::Sender<Said>, id: u64) -> Result<(), taut::Error> {
+    let mut socket = taut::tokio::accept(stream).await?;
+    let mut heard = room.subscribe();
+    let say = |text: String| {
+        // An error means that nobody listens, which is no loss.
+        let _ = room.send(Said { by: id, message: Prepared::text(text) });
+    };
+    say(format!("guest {id} came"));
+    let ended = loop {
+        // Receiving also writes what was fed. While too much waits, the backlog grows instead.
+        let room_left = socket.connection().refusal() != Some(SendErrorKind::Full);
+        tokio::select! {
+            said = heard.recv(), if room_left => match said {
+                Ok(said) if said.by == id => {}
+                Ok(said) if socket.connection().refusal().is_none() => socket.feed_prepared(&said.message)?,
+                Ok(_) => {}
+                Err(_) => {
+                    break socket.close(CloseCode::TRY_AGAIN, "too slow for this room").await.map(|_| ());
+                }
+            },
+            message = socket.recv() => match message {
+                Ok(Some(Message::Text(text))) => say(format!("guest {id}: {text}")),
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+        }
+    };
+    say(format!("guest {id} left"));
+    ended
+}

@@ -1,0 +1,354 @@
+//! The adapter for blocking I/O: the engine over [`Read`] and [`Write`].
+//!
+//! It has no timers. Deadlines come from the stream: with `TcpStream::set_read_timeout` and
+//! `set_write_timeout` a call that takes too long ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut`,
+//! loses nothing, and can be called again.
+//!
+//! ```no_run
+//! let listener = std::net::TcpListener::bind("127.0.0.1:9001")?;
+//! for stream in listener.incoming() {
+//!     let mut socket = taut::blocking::accept(stream?)?;
+//!     std::thread::spawn(move || {
+//!         while let Some(message) = socket.recv()? {
+//!             if message.is_data() {
+//!                 socket.send(message)?;
+//!             }
+//!         }
+//!         Ok::<(), taut::Error>(())
+//!     });
+//! }
+//! # Ok::<(), taut::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+use core::any::Any;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use bytes::{Buf, BytesMut};
+
+use crate::error::Error;
+use crate::proto::handshake::{
+    Accept, ClientHandshake, ClientRequest, Reject, Request, ServerHandshake, WebSocketUri,
+};
+use crate::proto::{
+    CloseCode, CloseFrame, CloseStatus, Config, Connection, Event, Message, Output, ProtocolError, State,
+};
+use crate::random::{RandomMasks, nonce};
+
+/// A WebSocket over a blocking stream.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: S,
+    connection: Connection,
+    /// The peer broke the protocol; to be told once the peer was.
+    failure: Option<ProtocolError>,
+    /// The stream does not take, or give, bytes any more.
+    broken: Option<io::ErrorKind>,
+    ended: bool,
+}
+
+/// Waits for a client's handshake and accepts it with the default settings. `TCP_NODELAY` is set first.
+///
+/// # Errors
+/// [`Error::Handshake`] once the client was told what is wrong with its request, or [`Error::Io`].
+pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Error> {
+    accept_with(stream, Config::new(), |_| Ok(Accept::new()))
+}
+
+/// Waits for a client's handshake, lets `decide` look at the request, and does as it says.
+///
+/// # Errors
+/// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
+/// subprotocol that the client did not offer (the client gets status 500).
+pub fn accept_with<S, F>(mut stream: S, config: Config, decide: F) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+    F: FnOnce(&Request) -> Result<Accept, Reject>,
+{
+    set_nodelay(&stream);
+    let mut handshake = ServerHandshake::new();
+    let pending = loop {
+        match handshake.poll() {
+            Ok(Some(pending)) => break pending,
+            Ok(None) => {}
+            Err(error) => {
+                // The client's loss if it does not take the answer.
+                let _ = write_all(handshake.output(), &mut stream);
+                return Err(error.into());
+            }
+        }
+        if read(handshake.input(), &mut stream)? == 0 {
+            handshake.input_eof();
+        }
+    };
+    let (mut answer, error) = match decide(pending.request()) {
+        Ok(accept) => match pending.accept(accept, config) {
+            Ok(connection) => {
+                let mut socket = WebSocket::new(stream, connection);
+                socket.flush()?;
+                return Ok(socket);
+            }
+            Err(error) => {
+                let reason = error.reason().clone();
+                (error.into_pending().reject(Reject::new(500)?), reason.into())
+            }
+        },
+        Err(reject) => {
+            let status = reject.status();
+            (pending.reject(reject), Error::Rejected(status))
+        }
+    };
+    write_all(&mut answer, &mut stream)?;
+    Err(error)
+}
+
+/// Connects to a `ws://` URI. `TCP_NODELAY` is set.
+///
+/// # Errors
+/// As [`connect_over`]; [`Error::Uri`], and [`Error::Unsupported`] for `wss://`.
+pub fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
+    let uri = WebSocketUri::parse(uri)?;
+    if uri.is_secure() {
+        return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
+    }
+    let stream = TcpStream::connect((uri.host(), uri.port()))?;
+    connect_over(stream, &ClientRequest::from_uri(&uri), Config::new())
+}
+
+/// Does the client's handshake over a stream that is connected already.
+///
+/// # Errors
+/// [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it does
+/// so wrongly, [`Error::Io`].
+pub fn connect_over<S>(mut stream: S, request: &ClientRequest, config: Config) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+{
+    set_nodelay(&stream);
+    let mut handshake = ClientHandshake::new(request, nonce());
+    write_all(handshake.output(), &mut stream)?;
+    loop {
+        if let Some(established) = handshake.poll()? {
+            return Ok(WebSocket::new(stream, established.into_connection(config, RandomMasks::new())));
+        }
+        if read(handshake.input(), &mut stream)? == 0 {
+            handshake.input_eof();
+        }
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    #[must_use]
+    pub const fn new(stream: S, connection: Connection) -> Self {
+        Self { stream, connection, failure: None, broken: None, ended: false }
+    }
+
+    /// The stream, to set its timeouts.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The engine: what was agreed on, the state, how it closed.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Queues a message without writing it.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back.
+    pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        Ok(self.connection.send(message)?)
+    }
+}
+
+impl<S: Read + Write + 'static> WebSocket<S> {
+    /// The next message; `None` after the end of the connection. Pongs and the answer to a Close leave
+    /// before it returns. Under [`Delivery::Chunks`](crate::proto::Delivery::Chunks) each chunk comes as a
+    /// message of its own; [`recv_event`](Self::recv_event) tells where messages begin and end.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] once the peer was told what it did wrong, [`Error::Lost`] or [`Error::Io`].
+    pub fn recv(&mut self) -> Result<Option<Message>, Error> {
+        Ok(self.recv_event()?.map(Event::into_message))
+    }
+
+    /// The next event: [`recv`](Self::recv) for those who take messages in chunks.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        while !self.ended {
+            match self.connection.next_event() {
+                Ok(Some(event)) => {
+                    // The event comes first: an error of the stream will be met again.
+                    let _ = self.write();
+                    return Ok(Some(event));
+                }
+                Ok(None) => {}
+                Err(error) => self.failure = Some(error),
+            }
+            self.write()?;
+            if self.connection.wants_shutdown() {
+                shut_down(&self.stream);
+            }
+            if self.connection.wants_input() || self.connection.wants_discard() {
+                match self.connection.read_from(&mut self.stream) {
+                    Ok(_) => {}
+                    Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
+                    Err(error) => {
+                        self.connection.input_eof();
+                        self.broken = self.broken.or(Some(error.kind()));
+                    }
+                }
+            } else if self.connection.state() == State::Closed || self.broken.is_some() {
+                return self.end();
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a message and writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back. After [`Error::Io`] it was taken: [`flush`](Self::flush)
+    /// goes on with it.
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message)?;
+        self.flush()
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.write()?;
+        self.broken.map_or(Ok(()), |kind| Err(Error::Io(kind.into())))
+    }
+
+    /// Runs the closing handshake to its end, and tells how the peer closed. Data that still comes is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or [`Error::Io`] if the transport ended first, [`Error::Protocol`] if the peer broke
+    /// the protocol, [`Error::Reason`] if the reason has more than 123 bytes.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseStatus, Error> {
+        self.connection.close(Some(CloseFrame::new(code, reason)?));
+        while self.recv_event()?.is_some() {}
+        self.connection.close_status().filter(|status| status.clean).ok_or(Error::Lost)
+    }
+
+    /// Writes all that waits. An error that will not go away is kept for the end: what the peer sent before
+    /// may still be read.
+    fn write(&mut self) -> Result<(), Error> {
+        while self.connection.wants_output() {
+            match self.connection.write_to(&mut self.stream) {
+                Ok(_) => {}
+                Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
+                Err(error) => {
+                    self.connection.output_lost();
+                    self.broken = self.broken.or(Some(error.kind()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Option<Event>, Error> {
+        self.ended = true;
+        let clean = self.connection.close_status().is_some_and(|status| status.clean);
+        match (self.failure.take(), self.broken) {
+            (Some(failure), _) => Err(Error::Protocol(failure)),
+            (None, _) if clean => Ok(None),
+            (None, Some(kind)) => Err(Error::Io(kind.into())),
+            (None, None) => Err(Error::Lost),
+        }
+    }
+}
+
+/// The engine's own calls to blocking or non-blocking I/O, for loops that drive it by hand.
+impl Connection {
+    /// Reads once into [`input`](Self::input), and notes the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream; nothing is lost by them.
+    pub fn read_from(&mut self, stream: &mut impl Read) -> io::Result<usize> {
+        let count = read(self.input(), stream)?;
+        if count == 0 {
+            self.input_eof();
+        }
+        Ok(count)
+    }
+
+    /// Writes once out of [`output`](Self::output), many pieces together.
+    ///
+    /// # Errors
+    /// Those of the stream, or `WriteZero` if it takes nothing; nothing is lost by them.
+    pub fn write_to(&mut self, stream: &mut impl Write) -> io::Result<usize> {
+        write(self.output(), stream)
+    }
+}
+
+fn write(output: &mut Output, stream: &mut impl Write) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = output.chunks_vectored(&mut slices);
+    let written = stream.write_vectored(&slices[..count])?;
+    if written == 0 && count > 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    output.advance(written);
+    Ok(written)
+}
+
+fn write_all(output: &mut Output, stream: &mut impl Write) -> io::Result<()> {
+    while !output.is_empty() {
+        match write(output, stream) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    stream.flush()
+}
+
+fn read(input: &mut BytesMut, stream: &mut impl Read) -> io::Result<usize> {
+    let start = input.len();
+    // A reader may look at the bytes it is given, so they are zeroed, within the room there is.
+    input.resize(input.capacity(), 0);
+    let read = loop {
+        match stream.read(&mut input[start..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    input.truncate(start + read.as_ref().map_or(0, |&count| count));
+    read
+}
+
+/// Whether the same call can succeed later: the stream's timeout passed, or it does not block.
+fn can_be_retried(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+/// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.
+fn set_nodelay<S: 'static>(stream: &S) {
+    if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
+        // A socket that refuses this is broken, which the next read tells.
+        let _ = tcp.set_nodelay(true);
+    }
+}
+
+/// Ends our side of a TCP stream, so that the peer sees the end; other streams end when they are dropped.
+fn shut_down<S: 'static>(stream: &S) {
+    if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
+        // A socket that is gone already needs no shutdown.
+        let _ = tcp.shutdown(Shutdown::Write);
+    }
+}
+
+/// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
+const SLICES: usize = 32;

@@ -1,0 +1,250 @@
+//! Every limit of the engine, with its default and its reason. No other file names a limit's value.
+
+#![forbid(unsafe_code)]
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 6455 §1.2 knows two parties")]
+pub enum Role {
+    /// Opened the connection; masks what it sends.
+    Client,
+    /// Accepted the connection; never masks.
+    Server,
+}
+
+impl Role {
+    /// The other end.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// How the data of a message reaches the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a message comes whole or it does not")]
+pub enum Delivery {
+    /// One event for each message, at its end. Memory is bounded by [`Config::max_message`].
+    #[default]
+    Whole,
+    /// An event for each piece as it arrives; a message of any size takes no more memory than one read.
+    /// A piece of text never ends inside a character.
+    Chunks,
+}
+
+/// The settings of one connection. `usize::MAX` (or `u64::MAX`, `u32::MAX`) means "no limit"; zero means zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) max_message: usize,
+    pub(crate) max_frame: usize,
+    pub(crate) max_streamed: u64,
+    pub(crate) max_queued: usize,
+    pub(crate) fragment_above: usize,
+    pub(crate) max_fragments: u32,
+    pub(crate) max_empty_fragments: u32,
+    pub(crate) read_size: u32,
+    pub(crate) copy_below: u32,
+    pub(crate) share_above: u32,
+    pub(crate) delivery: Delivery,
+    pub(crate) auto_pong: bool,
+    pub(crate) auto_close: bool,
+}
+
+impl Config {
+    /// The defaults that each method below states.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            max_message: 16 << 20,
+            max_frame: 16 << 20,
+            max_streamed: u64::MAX,
+            max_queued: 1 << 20,
+            fragment_above: usize::MAX,
+            max_fragments: 1 << 17,
+            max_empty_fragments: 64,
+            read_size: 4 << 10,
+            copy_below: 1 << 10,
+            share_above: 4 << 10,
+            delivery: Delivery::Whole,
+            auto_pong: true,
+            auto_close: true,
+        }
+    }
+
+    /// The largest message in bytes that [`Delivery::Whole`] puts together, over all its fragments.
+    /// A larger one fails the connection with 1009 at the header that shows it.
+    ///
+    /// Default: 16 MiB, the largest message of the Autobahn test suite.
+    #[must_use]
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The largest payload of one frame under [`Delivery::Whole`]; a larger one fails with 1009.
+    ///
+    /// Default: 16 MiB, so that a message may come as one frame.
+    #[must_use]
+    pub const fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = bytes;
+        self
+    }
+
+    /// The largest message under [`Delivery::Chunks`], in bytes over all its chunks; a larger one fails with 1009.
+    ///
+    /// Default: no limit, since such a message takes no memory.
+    #[must_use]
+    pub const fn max_streamed(mut self, bytes: u64) -> Self {
+        self.max_streamed = bytes;
+        self
+    }
+
+    /// How many bytes may wait to be written. A send is refused only when that many wait already, so
+    /// that a message of any size can be sent; pongs and closes of the engine are never refused.
+    ///
+    /// Default: 1 MiB, which covers the bandwidth-delay product of a fast long-distance link.
+    #[must_use]
+    pub const fn max_queued(mut self, bytes: usize) -> Self {
+        self.max_queued = bytes;
+        self
+    }
+
+    /// Messages with more bytes than this leave in several frames, so that a pong can go between them.
+    ///
+    /// Default: never, one frame for each message.
+    #[must_use]
+    pub const fn fragment_above(mut self, bytes: usize) -> Self {
+        self.fragment_above = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+
+    /// How many frames one message may come in; one more fails the connection with 1008.
+    ///
+    /// Default: 131,072. A fragment costs time and no memory of its own; Autobahn's case 9.3.1 uses 65,536.
+    #[must_use]
+    pub const fn max_fragments(mut self, frames: u32) -> Self {
+        self.max_fragments = frames;
+        self
+    }
+
+    /// How many empty frames one message may hold, its last frame excepted; one more fails with 1008.
+    ///
+    /// Default: 64. Empty frames carry nothing, and every limit in bytes misses them.
+    #[must_use]
+    pub const fn max_empty_fragments(mut self, frames: u32) -> Self {
+        self.max_empty_fragments = frames;
+        self
+    }
+
+    /// How much room the first read of a connection gets. The room then follows the traffic, up to 64 KiB.
+    ///
+    /// Default: 4 KiB.
+    #[must_use]
+    pub const fn read_size(mut self, bytes: u32) -> Self {
+        self.read_size = if bytes < Self::LEAST_READ { Self::LEAST_READ } else { bytes };
+        self
+    }
+
+    /// Received payloads of fewer bytes are copied out of the read buffer, larger ones may share it.
+    ///
+    /// Default: 1 KiB, where a copy (22 ns) costs as much as a share (21 ns): `cargo bench --bench frame`.
+    #[must_use]
+    pub const fn copy_below(mut self, bytes: u32) -> Self {
+        self.copy_below = bytes;
+        self
+    }
+
+    /// Payloads of more bytes, given as `Bytes`, are queued by reference, smaller ones are copied.
+    ///
+    /// Default: 4 KiB, where one flat write and a vectored one cost the same.
+    #[must_use]
+    pub const fn share_above(mut self, bytes: u32) -> Self {
+        self.share_above = bytes;
+        self
+    }
+
+    /// Whether messages come whole or in pieces. Default: [`Delivery::Whole`].
+    #[must_use]
+    pub const fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// Whether the engine answers pings by itself (RFC 6455 §5.5.2). Default: yes.
+    #[must_use]
+    pub const fn auto_pong(mut self, on: bool) -> Self {
+        self.auto_pong = on;
+        self
+    }
+
+    /// Whether the engine answers the peer's Close by itself (RFC 6455 §5.5.1). If not, the application
+    /// must close once it has seen [`Message::Close`](super::Message::Close). Default: yes.
+    #[must_use]
+    pub const fn auto_close(mut self, on: bool) -> Self {
+        self.auto_close = on;
+        self
+    }
+
+    /// The least room for a read: below it, system calls outweigh the bytes they bring.
+    pub(crate) const LEAST_READ: u32 = 64;
+    /// The most room for a read, and the largest buffer that is kept once it is empty.
+    pub(crate) const MOST_READ: usize = 64 << 10;
+    /// The largest arena of outgoing frames that is kept once it is written.
+    pub(crate) const KEPT_ARENA: usize = 4 << 10;
+    /// A kept payload may pin at most this many times its size of the buffer it came in.
+    pub(crate) const MOST_PINNED: usize = 4;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the peer may send before the connection is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeLimits {
+    pub(crate) max_head: usize,
+    pub(crate) max_fields: usize,
+    pub(crate) max_body: usize,
+}
+
+impl HandshakeLimits {
+    /// The defaults that each method below states.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { max_head: 16 << 10, max_fields: 100, max_body: 1 << 20 }
+    }
+
+    /// Bytes of a request or response up to the end of its header fields; a server answers 431 to more.
+    ///
+    /// Default: 16 KiB, what common servers allow for large cookies.
+    #[must_use]
+    pub const fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes;
+        self
+    }
+
+    /// Header fields of a request or response; a server answers 431 to more. Default: 100.
+    #[must_use]
+    pub const fn max_fields(mut self, fields: usize) -> Self {
+        self.max_fields = fields;
+        self
+    }
+
+    /// Bytes of the body of an answer that refuses the upgrade; what goes beyond is cut off. Default: 1 MiB.
+    #[must_use]
+    pub const fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+}
+
+impl Default for HandshakeLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,29 @@
+//! The opening handshake (RFC 6455 §4): from bytes to a [`Connection`](super::Connection).
+//!
+//! A server feeds a [`ServerHandshake`] and decides on the [`Pending`] request that comes out; a client
+//! writes what [`ClientHandshake`] has to say and takes the [`Established`] connection, or the answer that
+//! refuses it. Files import only those to their left:
+//!
+//! ```text
+//! key fields uri | error | extensions head | body | client server
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod client;
+mod error;
+mod extensions;
+mod fields;
+mod head;
+mod key;
+mod server;
+mod uri;
+
+pub use client::{ClientHandshake, ClientRequest, Established};
+pub use error::{BuildError, HandshakeError};
+pub use extensions::Extension;
+pub use fields::{Fields, Request, Response};
+pub use key::accept_key;
+pub use server::{Accept, AcceptError, Pending, Reject, ServerHandshake};
+pub use uri::{UriError, WebSocketUri};

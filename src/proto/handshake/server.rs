@@ -1,0 +1,849 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2).
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+
+use bytes::{Buf, BytesMut};
+
+use super::super::agreement::Agreement;
+use super::super::config::{Config, HandshakeLimits, Role};
+use super::super::connection::Connection;
+use super::super::output::Output;
+use super::error::{BuildError, HandshakeError};
+use super::extensions::Extension;
+use super::fields::{Request, is_token};
+use super::head::{FieldLines, Scanner, at_most_one, check_upgrade, only, with_room};
+use super::key::{accept_key, is_key};
+use super::uri::split_authority;
+
+/// An opening handshake under way, on the server's side.
+///
+/// Read into [`input`](Self::input) and [`poll`](Self::poll), until that gives a request or an error; after
+/// an error write what [`output`](Self::output) holds, then close.
+pub struct ServerHandshake {
+    input: BytesMut,
+    eof: bool,
+    output: Output,
+    scanner: Scanner,
+    /// The handshake is over; what later polls give.
+    over: Option<HandshakeError>,
+}
+
+impl ServerHandshake {
+    /// Waits for a request within the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limits(HandshakeLimits::new())
+    }
+
+    /// Waits for a request within these limits.
+    #[must_use]
+    pub fn with_limits(limits: HandshakeLimits) -> Self {
+        Self {
+            input: BytesMut::new(),
+            eof: false,
+            output: Output::new(Role::Server),
+            scanner: Scanner::new(limits),
+            over: None,
+        }
+    }
+
+    /// Where the next read goes: it has room. Append only, and [`poll`](Self::poll) after each read: that
+    /// keeps the buffer below [`HandshakeLimits::max_head`] and one read.
+    pub fn input(&mut self) -> &mut BytesMut {
+        with_room(&mut self.input)
+    }
+
+    /// Tells that the transport has no more bytes for us.
+    pub const fn input_eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// The bytes to write: after an error the answer to it, if there is one.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Looks at what has come. `Ok(None)`: read more. A result is final: later calls drop their input and
+    /// give the same error, or [`HandshakeError::Finished`] once the request was handed over.
+    ///
+    /// # Errors
+    /// A [`HandshakeError`] if the request breaks a rule, or ended early.
+    pub fn poll(&mut self) -> Result<Option<Pending>, HandshakeError> {
+        if let Some(error) = &self.over {
+            self.input.clear();
+            return Err(error.clone());
+        }
+        let result = self.advance();
+        self.over = match &result {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(HandshakeError::Finished),
+            Err(error) => {
+                self.input = BytesMut::new();
+                if let Some(answer) = Reject::from_error(error) {
+                    self.output = answer.into_output();
+                }
+                Some(error.clone())
+            }
+        };
+        result
+    }
+
+    fn advance(&mut self) -> Result<Option<Pending>, HandshakeError> {
+        let Some(length) = self.scanner.scan(&self.input)? else {
+            return self.scanner.wait(&self.input, self.eof).map(|()| None);
+        };
+        let (request, current) = self.scanner.parse_request(&self.input[..length])?;
+        check(&request, current)?;
+        self.input.advance(length);
+        Ok(Some(Pending { request, input: mem::take(&mut self.input), eof: self.eof }))
+    }
+}
+
+impl Default for ServerHandshake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ServerHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Cookies and credentials in the input stay out of logs.
+        f.debug_struct("ServerHandshake").field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
+/// A valid request that waits for the application's word. Dropped, it leaves the client without an answer.
+pub struct Pending {
+    request: Request,
+    input: BytesMut,
+    eof: bool,
+}
+
+impl Pending {
+    /// The request: what to decide on.
+    #[must_use]
+    pub const fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Opens the connection; its output begins with the 101. Frames that the client sent too early are its
+    /// first input.
+    ///
+    /// # Errors
+    /// [`AcceptError`] if the subprotocol was not offered; it hands this request back, so that it can still
+    /// be answered.
+    pub fn accept(self, accept: Accept, config: Config) -> Result<Connection, AcceptError> {
+        let mut agreement = Agreement::new();
+        if let Some(chosen) = accept.subprotocol {
+            // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake". All of these
+            // are tokens, so none can break out of its field.
+            if !self.request.subprotocols().any(|offered| *offered == *chosen) {
+                return Err(AcceptError(Box::new((BuildError::SubprotocolNotOffered(chosen), self))));
+            }
+            agreement = agreement.with_subprotocol(&chosen);
+        }
+        let key = self.request.fields().get("Sec-WebSocket-Key").unwrap_or_default();
+        let mut head = Vec::new();
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
+        put(&[b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
+        put(&[b"Sec-WebSocket-Accept: ", &accept_key(key), b"\r\n"]);
+        if let Some(chosen) = agreement.subprotocol() {
+            put(&[b"Sec-WebSocket-Protocol: ", chosen.as_bytes(), b"\r\n"]);
+        }
+        put(&[accept.lines.as_bytes(), b"\r\n"]);
+        let output = Output::from_head(Role::Server, head);
+        let mut connection = Connection::from_handshake(config, None, agreement, self.input, output);
+        if self.eof {
+            connection.input_eof();
+        }
+        Ok(connection)
+    }
+
+    /// Refuses: write the output, then close.
+    #[must_use]
+    pub fn reject(self, reject: Reject) -> Output {
+        reject.into_output()
+    }
+
+    /// The request and the bytes that came behind it, for another engine.
+    #[must_use]
+    pub fn into_parts(self) -> (Request, BytesMut) {
+        (self.request, self.input)
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// How to open a connection.
+#[derive(Clone, Default)]
+pub struct Accept {
+    subprotocol: Option<Box<str>>,
+    lines: FieldLines,
+}
+
+impl Accept {
+    /// With no subprotocol and no field of the application's.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses one of the [subprotocols](Request::subprotocols) that the client offered;
+    /// [`Pending::accept`] checks it.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// Adds a header field, such as Set-Cookie.
+    ///
+    /// # Errors
+    /// [`BuildError::FieldName`], [`BuildError::FieldValue`], and [`BuildError::OwnedField`] for fields that
+    /// the handshake sets by itself.
+    pub fn field(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
+        self.lines.push(name, value)?;
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept").field("subprotocol", &self.subprotocol).finish_non_exhaustive()
+    }
+}
+
+/// An HTTP answer that refuses the upgrade (RFC 6455 §4.2.2): 401, 403, 404, a redirect, or any other. It
+/// says `Connection: close`; 426 says which version of WebSocket is spoken, and 405 which method.
+#[derive(Clone)]
+pub struct Reject {
+    status: u16,
+    lines: FieldLines,
+    body: Vec<u8>,
+}
+
+impl Reject {
+    /// An answer with this status and no body.
+    ///
+    /// # Errors
+    /// [`BuildError::Status`] unless the status is from 300 to 599 and not 304: a proxy that sees 101 or 2xx
+    /// may take the connection for something else.
+    pub fn new(status: u16) -> Result<Self, BuildError> {
+        match status {
+            // RFC 9110 §15.4.5: 304 answers from a cache, and never has a body.
+            304 => Err(BuildError::Status(status)),
+            300..=599 => Ok(Self { status, lines: FieldLines::default(), body: Vec::new() }),
+            _ => Err(BuildError::Status(status)),
+        }
+    }
+
+    /// Adds a header field, such as Location, WWW-Authenticate, or the Content-Type of the body.
+    ///
+    /// # Errors
+    /// [`BuildError::FieldName`], [`BuildError::FieldValue`], and [`BuildError::OwnedField`] for fields that
+    /// the handshake sets by itself.
+    pub fn field(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
+        self.lines.push(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The answer to a request that broke a rule: a sentence that says which.
+    fn from_error(error: &HandshakeError) -> Option<Self> {
+        let reject = Self::new(error.status()?).ok()?;
+        match error {
+            // RFC 9110 §9.3.2: in the answer to HEAD "the server MUST NOT send content".
+            HandshakeError::Method => Some(reject),
+            _ => Some(reject.field("Content-Type", "text/plain").ok()?.body(error.to_string() + "\n")),
+        }
+    }
+
+    fn into_output(self) -> Output {
+        let (status, length) = (self.status, self.body.len());
+        let upgrade = match status {
+            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response"; RFC 6455
+            // §4.4: with "one or more |Sec-WebSocket-Version| header fields".
+            426 => "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+            // RFC 9110 §15.5.6: 405 comes with "an Allow header field".
+            405 => "Allow: GET\r\n",
+            _ => "",
+        };
+        let reason = reason(status);
+        let start = format!(
+            "HTTP/1.1 {status} {reason}\r\n{upgrade}Connection: close\r\nContent-Length: {length}\r\n"
+        );
+        let mut answer = start.into_bytes();
+        for part in [self.lines.as_bytes(), b"\r\n", &self.body] {
+            answer.extend_from_slice(part);
+        }
+        Output::from_head(Role::Server, answer)
+    }
+}
+
+impl fmt::Debug for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reject")
+            .field("status", &self.status)
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that could not be accepted as the caller wanted, and why.
+pub struct AcceptError(Box<(BuildError, Pending)>);
+
+impl AcceptError {
+    /// Why not.
+    #[must_use]
+    pub const fn reason(&self) -> &BuildError {
+        &self.0.0
+    }
+
+    /// The request, which still waits for an answer.
+    #[must_use]
+    pub fn into_pending(self) -> Pending {
+        self.0.1
+    }
+}
+
+impl fmt::Debug for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptError").field("reason", self.reason()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason().fmt(f)
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+/// Checks the request (RFC 6455 §4.2.1).
+fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
+    let fields = request.fields();
+    if request.method() != "GET" {
+        return Err(HandshakeError::Method);
+    }
+    if !current {
+        return Err(HandshakeError::HttpVersion);
+    }
+    // A body would be read as frames here, and by a proxy perhaps as the next request.
+    if fields.all("Content-Length").any(|length| length != b"0") || fields.get("Transfer-Encoding").is_some()
+    {
+        return Err(HandshakeError::Body);
+    }
+    let host = only(fields, "Host")?;
+    match core::str::from_utf8(host).map(split_authority) {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Err(HandshakeError::Host),
+    }
+    check_target(request)?;
+    check_upgrade(fields)?;
+    match only(fields, "Sec-WebSocket-Version") {
+        Ok(b"13") => {}
+        // RFC 6455 §4.2.2: another version gets "an appropriate HTTP error code (such as 426 Upgrade Required)".
+        Ok(_) | Err(_) => return Err(HandshakeError::Version),
+    }
+    if !is_key(only(fields, "Sec-WebSocket-Key")?) {
+        return Err(HandshakeError::Key);
+    }
+    // An origin that the application could not read must not look like none.
+    let origin = at_most_one(fields, "Origin")?;
+    if !origin.unwrap_or_default().iter().all(u8::is_ascii_graphic) {
+        return Err(HandshakeError::Origin);
+    }
+    let mut offered = BTreeSet::new();
+    if !fields.list("Sec-WebSocket-Protocol").all(|name| is_token(name) && offered.insert(name)) {
+        return Err(HandshakeError::Subprotocols);
+    }
+    // Checked, then declined: the 101 names none.
+    Extension::parse(fields.all("Sec-WebSocket-Extensions"))?;
+    Ok(())
+}
+
+/// RFC 6455 §4.2.1: the target is a "/resource name/" or "an absolute HTTP/HTTPS URI containing" it.
+fn check_target(request: &Request) -> Result<(), HandshakeError> {
+    // RFC 9112 §3.2: a target holds no fragment, and no white space.
+    if !request.target().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(HandshakeError::Target);
+    }
+    match request.split_target() {
+        Some((None, _)) => Ok(()),
+        // RFC 9112 §3.2: Host has to be "identical to that authority component"; a request that names two
+        // hosts means a different one to us than to a proxy.
+        Some((Some(authority), _)) if authority.eq_ignore_ascii_case(request.host()) => Ok(()),
+        _ => Err(HandshakeError::Target),
+    }
+}
+
+/// The reason phrase of a status (RFC 9110 §15); none for the rarer ones, which HTTP allows.
+const fn reason(status: u16) -> &'static str {
+    match status {
+        301 => "Moved Permanently",
+        302 => "Found",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use super::*;
+    use crate::proto::message::{Event, Message};
+
+    const GET: &str = "GET /chat HTTP/1.1\r\n";
+    /// The request of RFC 6455 §1.2, as lines that tests leave out or replace.
+    const FIELDS: [&str; 7] = [
+        "Host: server.example.com\r\n",
+        "Upgrade: websocket\r\n",
+        "Connection: Upgrade\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        "Origin: http://example.com\r\n",
+        "Sec-WebSocket-Protocol: chat, superchat\r\n",
+        "Sec-WebSocket-Version: 13\r\n",
+    ];
+
+    /// The valid request with the lines in `changed` in place of those with the same name; "" takes away,
+    /// other names are added.
+    fn request(start: &str, changed: &[(&str, &[&str])]) -> String {
+        let mut head = String::from(start);
+        for line in FIELDS {
+            if !changed.iter().any(|(name, _)| line.starts_with(&format!("{name}: "))) {
+                head += line;
+            }
+        }
+        for (name, values) in changed {
+            for value in *values {
+                head += &format!("{name}: {value}\r\n");
+            }
+        }
+        head + "\r\n"
+    }
+
+    fn text(output: &mut Output) -> String {
+        let mut text = Vec::new();
+        while let Some(piece) = output.pop() {
+            text.extend_from_slice(&piece);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    fn handshake(input: &[u8]) -> ServerHandshake {
+        let mut handshake = ServerHandshake::new();
+        handshake.input().extend_from_slice(input);
+        handshake
+    }
+
+    fn poll(input: &[u8]) -> Result<Option<Pending>, HandshakeError> {
+        handshake(input).poll()
+    }
+
+    fn pending(input: &str) -> Pending {
+        poll(input.as_bytes()).unwrap_or_else(|error| panic!("{input:?}: {error}")).expect("whole")
+    }
+
+    #[test]
+    fn s1_3_example() {
+        let pending = pending(&request(GET, &[]));
+        let request = pending.request();
+        assert_eq!((request.method(), request.target(), request.resource()), ("GET", "/chat", "/chat"));
+        assert_eq!((request.host(), request.origin()), ("server.example.com", Some("http://example.com")));
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
+        assert_eq!(request.fields().len(), 7);
+        let accept = Accept::new().subprotocol("chat").field("Set-Cookie", "a=b").unwrap();
+        let mut connection = pending.accept(accept, Config::new()).unwrap();
+        assert_eq!(connection.agreement().subprotocol(), Some("chat"));
+        assert_eq!(connection.role(), Role::Server);
+        assert_eq!(
+            text(connection.output()),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
+             Set-Cookie: a=b\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn s4_2_1_requests_that_are_fine() {
+        let lists = "Sec-WebSocket-Extensions";
+        for changed in [
+            &[("Origin", &[][..]), ("Sec-WebSocket-Protocol", &[])][..],
+            &[("Upgrade", &["WebSocket"])],
+            &[("Upgrade", &["h2c, WEBSOCKET"])],
+            &[("Upgrade", &["h2c", "websocket"])],
+            &[("Connection", &["keep-alive, Upgrade"])],
+            &[("Connection", &["keep-alive", "upgrade"])],
+            &[("Connection", &["close, upgrade"])],
+            &[("Sec-WebSocket-Protocol", &["a", "b,c"])],
+            &[("Sec-WebSocket-Protocol", &["chat, Chat"])],
+            &[("Sec-WebSocket-Protocol", &[""])],
+            &[(lists, &["permessage-deflate; client_max_window_bits", "x"])],
+            &[("Host", &["[::1]:9001"])],
+            &[("Host", &["localhost:"])],
+            &[("Origin", &["null"])],
+            &[("Content-Length", &["0"])],
+            &[("X-Binary", &["\u{fc}"])],
+            &[("sec-websocket-key", &["AAAAAAAAAAAAAAAAAAAAAA=="]), ("Sec-WebSocket-Key", &[])],
+        ] {
+            let pending = pending(&request(GET, changed));
+            let mut connection = pending.accept(Accept::new(), Config::new()).unwrap();
+            let answer = text(connection.output());
+            assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("=\r\n\r\n"), "{answer}");
+            assert_eq!(connection.agreement(), &Agreement::new());
+        }
+        for target in
+            ["/", "/?a", "//", "/a|b\"{", "http://server.example.com/chat", "WS://SERVER.example.com"]
+        {
+            pending(&request(&format!("GET {target} HTTP/1.1\r\n"), &[]));
+        }
+    }
+
+    #[test]
+    fn s4_2_1_requests_that_break_a_rule() {
+        use HandshakeError::{
+            Body, Connection, Extensions, Host, Key, MissingField, Origin, RepeatedField, Subprotocols,
+            Upgrade, Version,
+        };
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        for (name, values, error) in [
+            ("Content-Length", &["1"][..], Body),
+            ("Content-Length", &["0", "1"], Body),
+            ("Content-Length", &["0, 0"], Body),
+            ("Content-Length", &[""], Body),
+            ("Content-Length", &["-0"], Body),
+            ("Transfer-Encoding", &["chunked"], Body),
+            ("Transfer-Encoding", &[""], Body),
+            ("transfer-encoding", &["identity"], Body),
+            ("Host", &[], MissingField("Host")),
+            ("Host", &["a", "a"], RepeatedField("Host")),
+            ("Host", &[""], Host),
+            ("Host", &["a b"], Host),
+            ("Host", &["a/b"], Host),
+            ("Host", &["a@b"], Host),
+            ("Host", &["a:b"], Host),
+            ("Host", &["\u{fc}"], Host),
+            ("Upgrade", &[], Upgrade),
+            ("Upgrade", &["h2c"], Upgrade),
+            ("Upgrade", &["websockets"], Upgrade),
+            ("Upgrade", &["web socket"], Upgrade),
+            ("Connection", &[], Connection),
+            ("Connection", &["keep-alive"], Connection),
+            ("Connection", &["Upgraded"], Connection),
+            ("Sec-WebSocket-Version", &[], Version),
+            ("Sec-WebSocket-Version", &["8"], Version),
+            ("Sec-WebSocket-Version", &["013"], Version),
+            ("Sec-WebSocket-Version", &["13, 8"], Version),
+            ("Sec-WebSocket-Version", &["13", "13"], Version),
+            ("Sec-WebSocket-Version", &["777"], Version),
+            ("Sec-WebSocket-Key", &[], MissingField("Sec-WebSocket-Key")),
+            ("Sec-WebSocket-Key", &[key, key], RepeatedField("Sec-WebSocket-Key")),
+            ("Sec-WebSocket-Key", &[""], Key),
+            ("Sec-WebSocket-Key", &["AAAA"], Key),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZQ="], Key),
+            ("Origin", &["http://a", "http://b"], RepeatedField("Origin")),
+            ("Origin", &["http://a http://b"], Origin),
+            ("Origin", &["\u{fc}"], Origin),
+            ("Sec-WebSocket-Protocol", &["a b"], Subprotocols),
+            ("Sec-WebSocket-Protocol", &["a/b"], Subprotocols),
+            ("Sec-WebSocket-Protocol", &["a", "a"], Subprotocols),
+            ("Sec-WebSocket-Protocol", &["a, b, a"], Subprotocols),
+            ("Sec-WebSocket-Extensions", &["a; b=\"c d\""], Extensions { at: 7 }),
+            ("Sec-WebSocket-Extensions", &[""], Extensions { at: 0 }),
+        ] {
+            let request = request(GET, &[(name, values)]);
+            assert_eq!(poll(request.as_bytes()).err(), Some(error), "{request:?}");
+        }
+        for (start, error) in [
+            ("POST /chat HTTP/1.1\r\n", HandshakeError::Method),
+            ("get /chat HTTP/1.1\r\n", HandshakeError::Method),
+            ("HEAD /chat HTTP/1.1\r\n", HandshakeError::Method),
+            ("GET /chat HTTP/1.0\r\n", HandshakeError::HttpVersion),
+            ("GET /chat HTTP/2.0\r\n", HandshakeError::HttpVersion),
+            ("GET * HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET chat HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET server.example.com:80 HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET http://other.example.com/chat HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET ftp://server.example.com/ HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET /chat#a HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET /\u{fc} HTTP/1.1\r\n", HandshakeError::Target),
+            ("GET /a b HTTP/1.1\r\n", HandshakeError::HttpVersion),
+        ] {
+            assert_eq!(poll(request(start, &[]).as_bytes()).err(), Some(error), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn s4_2_2_errors_are_answered_and_final() {
+        for (changed, start) in [
+            (&[("Sec-WebSocket-Key", &[][..])][..], "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"),
+            (
+                &[("Sec-WebSocket-Version", &["8"])],
+                "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nConnection: close\r\n",
+            ),
+            (
+                &[("Upgrade", &[])],
+                "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nConnection: close\r\n",
+            ),
+            (&[("A", &["b"; 100])], "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"),
+        ] {
+            let mut handshake = handshake(request(GET, changed).as_bytes());
+            let error = handshake.poll().expect_err("a rule is broken");
+            let answer = text(handshake.output());
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with(start), "{head}");
+            assert_eq!(body, format!("{error}\n"));
+            assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+            assert!(head.contains("\r\nContent-Type: text/plain"), "{head}");
+
+            handshake.input().extend_from_slice(request(GET, &[]).as_bytes());
+            assert_eq!(handshake.poll().err(), Some(error));
+            assert!(handshake.input.is_empty() && handshake.output().is_empty());
+        }
+        let mut handshake = handshake(b"HEAD / HTTP/1.1\r\n\r\n");
+        assert_eq!(handshake.poll().err(), Some(HandshakeError::Method));
+        assert_eq!(
+            text(handshake.output()),
+            "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn other_protocols_are_answered_at_their_first_byte() {
+        let mut handshake = handshake(b"\x16");
+        assert_eq!(handshake.poll().err(), Some(HandshakeError::ForbiddenByte { byte: 0x16, at: 0 }));
+        assert!(text(handshake.output()).starts_with("HTTP/1.1 400 "));
+    }
+
+    #[test]
+    fn the_end_of_the_transport_is_told_apart() {
+        for (input, received) in [("", 0), ("GET ", 4)] {
+            let mut handshake = handshake(input.as_bytes());
+            assert!(matches!(handshake.poll(), Ok(None)));
+            handshake.input_eof();
+            assert_eq!(handshake.poll().err(), Some(HandshakeError::UnexpectedEof { received }));
+            assert!(handshake.output().is_empty());
+        }
+        let mut handshake = handshake(request(GET, &[]).as_bytes());
+        handshake.input_eof();
+        let connection = handshake.poll().unwrap().unwrap().accept(Accept::new(), Config::new()).unwrap();
+        assert!(!connection.wants_input());
+    }
+
+    #[test]
+    fn the_input_is_bounded() {
+        for (unit, error) in [
+            ("A", HandshakeError::HeadTooLong { max: 1000 }),
+            ("A: b\r\n", HandshakeError::TooManyFields { max: 10 }),
+        ] {
+            let mut handshake =
+                ServerHandshake::with_limits(HandshakeLimits::new().max_head(1000).max_fields(10));
+            handshake.input().extend_from_slice(GET.as_bytes());
+            let mut result = Ok(None);
+            while matches!(result, Ok(None)) {
+                assert!(handshake.input.len() < 1000);
+                handshake.input().extend_from_slice(unit.as_bytes());
+                result = handshake.poll();
+            }
+            assert_eq!(result.err(), Some(error));
+            assert_eq!(handshake.input.capacity(), 0);
+            assert!(text(handshake.output()).starts_with("HTTP/1.1 431 "));
+        }
+    }
+
+    #[test]
+    fn byte_by_byte_equals_whole() {
+        let mut corpus = vec![
+            request(GET, &[]).into_bytes(),
+            request(GET, &[("Upgrade", &[])]).into_bytes(),
+            request(GET, &[("Host", &["a", "b"])]).into_bytes(),
+            request(GET, &[("A", &["b"; 100])]).into_bytes(),
+            request("GET / HTTP/1.1\n", &[]).into_bytes(),
+            b"\r\nGET / HTTP/1.1\r\n\r\n".to_vec(),
+            b"GET / HTTP/1.1\r\nA: b\0\r\n\r\n".to_vec(),
+        ];
+        let mut frames = request(GET, &[]).into_bytes();
+        frames.extend_from_slice(b"\x81\x82\0\0\0\0Hi");
+        corpus.push(frames);
+        for input in corpus {
+            let whole = outcome(&[&input]);
+            for cut in 0..=input.len() {
+                assert_eq!(outcome(&[&input[..cut], &input[cut..]]), whole);
+            }
+            assert_eq!(outcome(&input.chunks(1).collect::<Vec<_>>()), whole);
+        }
+    }
+
+    #[test]
+    fn fields_count_up_to_the_limit_and_the_last_one_counts() {
+        let last = &[("A", &["b"; 93][..]), ("Upgrade", &[]), ("upgrade", &["websocket"])];
+        assert_eq!(pending(&request(GET, last)).request().fields().len(), 100);
+        let last = &[("A", &["b"; 94][..]), ("Upgrade", &[]), ("upgrade", &["websocket"])];
+        let many = Some(HandshakeError::TooManyFields { max: 100 });
+        assert_eq!(poll(request(GET, last).as_bytes()).err(), many);
+    }
+
+    /// What comes of input in pieces: the request and what follows it, or the error and its answer.
+    fn outcome(pieces: &[&[u8]]) -> Result<(Request, Vec<u8>), (HandshakeError, String)> {
+        let mut handshake = ServerHandshake::new();
+        let mut pieces = pieces.iter();
+        loop {
+            match handshake.poll() {
+                Ok(Some(pending)) => {
+                    let (request, rest) = pending.into_parts();
+                    let rest = rest.iter().copied().chain(pieces.flat_map(|piece| piece.iter().copied()));
+                    return Ok((request, rest.collect()));
+                }
+                Ok(None) => match pieces.next() {
+                    Some(piece) => handshake.input().extend_from_slice(piece),
+                    None => handshake.input_eof(),
+                },
+                Err(error) => return Err((error, text(handshake.output()))),
+            }
+        }
+    }
+
+    #[test]
+    fn frames_behind_the_request_are_not_lost() {
+        let mut handshake = handshake(request(GET, &[]).as_bytes());
+        handshake.input().extend_from_slice(b"\x81\x82\0\0\0\0H");
+        let pending = handshake.poll().unwrap().unwrap();
+        assert_eq!(handshake.poll().err(), Some(HandshakeError::Finished));
+        let mut connection = pending.accept(Accept::new(), Config::new()).unwrap();
+        assert_eq!(connection.next_event(), Ok(None));
+        connection.input().extend_from_slice(b"i");
+        assert_eq!(connection.next_event(), Ok(Some(Event::Message(Message::text("Hi")))));
+        connection.send_text("Ho").unwrap();
+        let mut output = Vec::new();
+        while let Some(piece) = connection.output().pop() {
+            output.extend_from_slice(&piece);
+        }
+        assert!(output.ends_with(b"\r\n\r\n\x81\x02Ho"));
+    }
+
+    #[test]
+    fn s4_2_2_a_subprotocol_that_was_not_offered_never_leaves() {
+        for chosen in ["other", "Chat", "", "chat, superchat", "chat\r\nA: b"] {
+            let accept = Accept::new().subprotocol(chosen);
+            let error = pending(&request(GET, &[])).accept(accept, Config::new()).expect_err("not offered");
+            assert_eq!(error.reason(), &BuildError::SubprotocolNotOffered(chosen.into()));
+            let mut output = error.into_pending().reject(Reject::new(500).unwrap());
+            assert!(text(&mut output).starts_with("HTTP/1.1 500 Internal Server Error\r\n"));
+        }
+    }
+
+    #[test]
+    fn answers_of_callers_cannot_break_out() {
+        let value = BuildError::FieldValue { name: "A".into(), at: 1 };
+        assert_eq!(Accept::new().field("A", "b\r\nC: d").err(), Some(value.clone()));
+        assert_eq!(Reject::new(403).unwrap().field("A", "b\nC: d").err(), Some(value));
+        let owned = BuildError::OwnedField("Connection".into());
+        assert_eq!(Accept::new().field("Connection", "x").err(), Some(owned.clone()));
+        assert_eq!(Reject::new(403).unwrap().field("Connection", "x").err(), Some(owned));
+    }
+
+    #[test]
+    fn refusals_refuse() {
+        for status in [0, 99, 100, 101, 200, 299, 304, 600, 999, u16::MAX] {
+            assert_eq!(Reject::new(status).err(), Some(BuildError::Status(status)));
+        }
+        let reject = Reject::new(403).unwrap().field("Content-Type", "text/plain").unwrap().body("no");
+        assert_eq!(
+            text(&mut pending(&request(GET, &[])).reject(reject)),
+            "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nno"
+        );
+        let reject = Reject::new(599).unwrap();
+        assert_eq!(
+            text(&mut pending(&request(GET, &[])).reject(reject)),
+            "HTTP/1.1 599 \r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    /// Each check looks at each element a bounded number of times, or in a sorted set.
+    #[test]
+    fn long_lists_are_checked_in_linear_time() {
+        let limits = HandshakeLimits::new().max_head(usize::MAX);
+        let names: String = (0..50_000).map(|number| format!("{number},")).collect();
+        for list in [names, " ".repeat(500_000), ",".repeat(500_000), ", ".repeat(250_000)] {
+            for name in ["Sec-WebSocket-Protocol", "Connection", "Upgrade", "Sec-WebSocket-Extensions"] {
+                let mut handshake = ServerHandshake::with_limits(limits);
+                let request = request(GET, &[(name, &[&*list])]);
+                handshake.input().extend_from_slice(request.as_bytes());
+                assert!(!matches!(handshake.poll(), Ok(None)));
+            }
+        }
+    }
+
+    #[test]
+    fn junk_never_panics() {
+        let valid = request(GET, &[("Sec-WebSocket-Extensions", &["a; b=\"c\", d"])]).into_bytes();
+        let mut seed = 1_u32;
+        let mut random = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize
+        };
+        for _ in 0..20_000 {
+            let mut input = valid.clone();
+            for _ in 0..=random() % 4 {
+                let at = random() % input.len();
+                match random() % 3 {
+                    0 => input[at] = random() as u8,
+                    1 => drop(input.remove(at)),
+                    _ => input.insert(at, b"\r\n :,;=\"\\/"[random() % 10]),
+                }
+            }
+            let cut = random() % input.len();
+            assert_eq!(outcome(&[&input[..cut], &input[cut..]]), outcome(&[&input]));
+        }
+    }
+
+    #[test]
+    fn debug_keeps_secrets() {
+        let mut handshake = handshake(request(GET, &[("Cookie", &["secret"])]).as_bytes());
+        assert!(!format!("{handshake:?}").contains("secret"));
+        assert!(!format!("{:?}", handshake.poll()).contains("secret"));
+        let accept = Accept::new().field("Set-Cookie", "secret").unwrap();
+        assert!(!format!("{accept:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,268 @@
+//! Bytes on their way out.
+//!
+//! ```text
+//!            cursor                     end
+//!              v                         v
+//!  arena: [....|header small|header|header small]     headers and small payloads, one after the other
+//!                                  ^
+//!  shared:                  large payload             by reference, each at its place in the arena
+//! ```
+
+#![forbid(unsafe_code)]
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes};
+
+use super::config::{Config, Role};
+use super::frame::Header;
+
+/// The bytes that wait to be written, as a [`Buf`]: read [`chunk`](Buf::chunk) (or, with `std`,
+/// `chunks_vectored`), write it, then [`advance`](Buf::advance) by what was taken.
+///
+/// It knows where frames end, so that a pong can go out between the frames that wait.
+#[derive(Debug)]
+pub struct Output {
+    arena: Vec<u8>,
+    /// How much of the arena is written.
+    cursor: usize,
+    /// Bytes that the arena has dropped from its front since it was last empty.
+    dropped: usize,
+    shared: VecDeque<Shared>,
+    len: usize,
+    /// What is left of the unit at the front: a frame, or the head of a handshake. Zero between frames.
+    front: usize,
+    /// From the front to the end of the pong that was put in last; zero once it is written.
+    pong: usize,
+    /// Whose frames these are.
+    role: Role,
+}
+
+/// A payload by reference.
+#[derive(Debug)]
+struct Shared {
+    /// How many bytes of the arena, dropped ones included, come before it.
+    at: usize,
+    bytes: Bytes,
+}
+
+impl Output {
+    pub(crate) const fn new(role: Role) -> Self {
+        Self {
+            arena: Vec::new(),
+            cursor: 0,
+            dropped: 0,
+            shared: VecDeque::new(),
+            len: 0,
+            front: 0,
+            pong: 0,
+            role,
+        }
+    }
+
+    /// Begins with bytes that are not frames: the head of a handshake.
+    pub(crate) fn from_head(role: Role, head: Vec<u8>) -> Self {
+        let len = head.len();
+        Self { arena: head, len, front: len, ..Self::new(role) }
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes the next piece as an owned `Bytes`, for I/O that owns its buffers. The piece counts as written.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        if self.is_empty() {
+            return None;
+        }
+        let piece = match self.shared.front() {
+            Some(shared) if shared.at == self.position() => shared.bytes.clone(),
+            None if self.cursor == 0 => {
+                let arena = core::mem::take(&mut self.arena);
+                self.clear();
+                return Some(arena.into());
+            }
+            _ => Bytes::copy_from_slice(self.arena_run()),
+        };
+        self.advance(piece.len());
+        Some(piece)
+    }
+
+    /// Appends to the arena: `write` may only append, and what it appends is a whole header with or
+    /// without its payload, or the payload of the header before it.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        // Half of the arena is spent: moving the rest costs no more than writing the spent half did.
+        if self.cursor > self.arena.len() / 2 {
+            self.arena.drain(..self.cursor);
+            self.dropped += self.cursor;
+            self.cursor = 0;
+        }
+        let before = self.arena.len();
+        write(&mut self.arena);
+        self.len += self.arena.len() - before;
+    }
+
+    /// Appends a payload, or a frame as a whole, by reference.
+    pub(crate) fn append_shared(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.len += bytes.len();
+        self.shared.push_back(Shared { at: self.dropped + self.arena.len(), bytes });
+    }
+
+    /// Whether the pong that was put in last still waits.
+    pub(crate) const fn has_pong(&self) -> bool {
+        self.pong != 0
+    }
+
+    /// Puts the pong frame that `write` appends behind the frame that is being written, before all others.
+    pub(crate) fn insert_pong(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.front == self.len {
+            self.append(write);
+            self.pong = self.len;
+            return;
+        }
+        // Walk to the end of the front frame; the pong becomes a shared piece there. Frames do not end
+        // inside a shared piece: that is a whole payload, or a whole frame.
+        let mut at = self.position();
+        let mut left = self.front;
+        let mut index = 0;
+        while left > 0 {
+            match self.shared.get(index) {
+                Some(shared) if left > shared.at - at => {
+                    left = (left - (shared.at - at)).saturating_sub(shared.bytes.len());
+                    at = shared.at;
+                    index += 1;
+                }
+                _ => {
+                    at += left;
+                    left = 0;
+                }
+            }
+        }
+        let mut frame = Vec::new();
+        write(&mut frame);
+        self.len += frame.len();
+        self.pong = self.front + frame.len();
+        self.shared.insert(index, Shared { at, bytes: frame.into() });
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self::new(self.role);
+        }
+    }
+
+    /// Where the next byte lies, counted in bytes of the arena since it was last empty.
+    const fn position(&self) -> usize {
+        self.dropped + self.cursor
+    }
+
+    /// The bytes of the arena up to the next shared piece.
+    fn arena_run(&self) -> &[u8] {
+        let end = match self.shared.front() {
+            Some(shared) => shared.at - self.dropped,
+            None => self.arena.len(),
+        };
+        &self.arena[self.cursor..end]
+    }
+
+    fn clear(&mut self) {
+        if self.arena.capacity() > Config::KEPT_ARENA {
+            self.arena = Vec::new();
+        }
+        self.arena.clear();
+        if self.shared.capacity() > KEPT_SHARED {
+            self.shared = VecDeque::new();
+        }
+        self.shared.clear();
+        (self.cursor, self.dropped, self.len, self.front, self.pong) = (0, 0, 0, 0, 0);
+    }
+
+    /// The length of the frame at the front, from its header: headers are written in one piece.
+    fn front_frame(&self) -> usize {
+        match Header::decode(self.chunk(), self.role) {
+            Ok(Some((header, length))) => length + usize::try_from(header.len).unwrap_or(usize::MAX),
+            // Unreachable: the bytes are ours. The rest as one unit keeps the pong behind all of it.
+            Ok(None) | Err(_) => self.len,
+        }
+    }
+
+    /// Drops `count` bytes from the front, which lie in one piece.
+    fn drop_front(&mut self, count: usize) {
+        self.len -= count;
+        match self.shared.front_mut() {
+            Some(shared) if shared.at == self.dropped + self.cursor => {
+                shared.bytes.advance(count);
+                if shared.bytes.is_empty() {
+                    self.shared.pop_front();
+                }
+            }
+            _ => self.cursor += count,
+        }
+    }
+}
+
+impl Buf for Output {
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self.shared.front() {
+            Some(shared) if shared.at == self.position() => &shared.bytes,
+            _ => self.arena_run(),
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut cursor = self.cursor;
+        let pieces = self.shared.iter().flat_map(|shared| {
+            let run = cursor..shared.at - self.dropped;
+            cursor = run.end;
+            [&self.arena[run], &shared.bytes[..]]
+        });
+        let tail = self.shared.back().map_or(self.cursor, |shared| shared.at - self.dropped);
+        let pieces = pieces.chain([&self.arena[tail..]]).filter(|piece| !piece.is_empty());
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = std::io::IoSlice::new(piece);
+            count += 1;
+        }
+        count
+    }
+
+    /// # Panics
+    /// If `count` is more than [`remaining`](Buf::remaining).
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len, "advanced by {count} of {} bytes", self.len);
+        if count == self.len {
+            return self.clear();
+        }
+        self.pong = self.pong.saturating_sub(count);
+        while count > 0 {
+            if self.front == 0 {
+                self.front = self.front_frame();
+            }
+            let step = count.min(self.front).min(self.chunk().len());
+            self.drop_front(step);
+            self.front -= step;
+            count -= step;
+        }
+    }
+}
+
+/// How many places for shared pieces are kept when all is written.
+const KEPT_SHARED: usize = 16;

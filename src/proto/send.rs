@@ -1,0 +1,405 @@
+//! Messages to bytes.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::close::CloseFrame;
+use super::config::{Config, Role};
+use super::error::{SendError, SendErrorKind};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
+use super::mask::{self, MaskSource};
+use super::message::{Kind, Message, MessageRef};
+use super::output::Output;
+use super::receive::Answer;
+use super::utf8::{Utf8Bytes, Validator};
+
+/// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
+/// the bytes to write.
+pub struct Sender {
+    output: Output,
+    /// A client is a sender with a source of masking keys.
+    masks: Option<Box<dyn MaskSource>>,
+    config: Config,
+    /// The payload of the latest ping that is not answered yet.
+    pong: Option<Bytes>,
+    /// The message of which fragments were sent, but not the last.
+    message: Option<Outgoing>,
+    /// No more data may be sent: our Close is queued, the peer's came, or the input ended.
+    closed: bool,
+    /// Our Close is queued or written.
+    close_sent: bool,
+}
+
+/// A message under way in fragments.
+struct Outgoing {
+    kind: Kind,
+    text: Validator,
+}
+
+impl Sender {
+    pub(crate) fn new(output: Output, config: Config, masks: Option<Box<dyn MaskSource>>) -> Self {
+        Self { output, masks, config, pong: None, message: None, closed: false, close_sent: false }
+    }
+
+    /// Queues a message. Large payloads are queued by reference, small ones are copied.
+    /// A [`Message::Close`] starts, or answers, the closing handshake.
+    ///
+    /// # Errors
+    /// [`SendError`] with the message in it, of which nothing was queued.
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        if let Some(kind) = self.refuses(&(&message).into()) {
+            return Err(SendError::new(kind, Some(message)));
+        }
+        match message {
+            Message::Text(text) => self.data_shared(OpCode::Text, text.into_bytes()),
+            Message::Binary(bytes) => self.data_shared(OpCode::Binary, bytes),
+            control => self.message(&(&control).into()),
+        }
+        Ok(())
+    }
+
+    /// Queues a copy of a borrowed message, in no memory but the output's.
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was queued.
+    pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if let Some(kind) = self.refuses(&message) {
+            return Err(SendError::new(kind, None));
+        }
+        self.message(&message);
+        Ok(())
+    }
+
+    /// Queues a text message: [`send_ref`](Self::send_ref) of [`MessageRef::Text`].
+    ///
+    /// # Errors
+    /// As [`send_ref`](Self::send_ref).
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.send_ref(MessageRef::Text(text))
+    }
+
+    /// Queues a binary message: [`send_ref`](Self::send_ref) of [`MessageRef::Binary`].
+    ///
+    /// # Errors
+    /// As [`send_ref`](Self::send_ref).
+    pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.send_ref(MessageRef::Binary(bytes))
+    }
+
+    /// Queues a ping with a payload of at most 125 bytes: [`send_ref`](Self::send_ref) of [`MessageRef::Ping`].
+    ///
+    /// # Errors
+    /// As [`send_ref`](Self::send_ref).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.send_ref(MessageRef::Ping(payload))
+    }
+
+    /// Queues a piece of a message whose length need not be known. All pieces are of one kind; `last`
+    /// ends the message. A piece of text may end inside a character, the whole may not.
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was queued. After [`SendErrorKind::InvalidUtf8`] the message is still
+    /// under way: end it with valid text, or close.
+    pub fn send_fragment(&mut self, kind: Kind, data: &[u8], last: bool) -> Result<(), SendError> {
+        let refused = |kind| Err(SendError::new(kind, None));
+        if let Some(kind) = self.refuses_any() {
+            return refused(kind);
+        }
+        let (opcode, mut text) = match &self.message {
+            // RFC 6455 §5.4: fragments of one message are not interleaved with another's.
+            Some(message) if message.kind != kind => return refused(SendErrorKind::MessageInProgress),
+            Some(message) => (OpCode::Continuation, message.text.clone()),
+            None => (kind.into(), Validator::new()),
+        };
+        if kind == Kind::Text && (text.feed(data).is_err() || (last && text.finish().is_err())) {
+            return refused(SendErrorKind::InvalidUtf8);
+        }
+        self.frame(opcode, last, data);
+        self.message = if last { None } else { Some(Outgoing { kind, text }) };
+        Ok(())
+    }
+
+    /// Queues a message that was encoded once for many receivers.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); the message handed back is `None`, the caller has it.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        if let Some(kind) = self.refusal() {
+            return Err(SendError::new(kind, None));
+        }
+        if self.masks.is_some() {
+            self.frame(prepared.opcode, true, prepared.payload());
+        } else {
+            self.output.append_shared(prepared.frame.clone());
+        }
+        Ok(())
+    }
+
+    /// Queues a Close behind all that was accepted, and refuses messages from now on. Later calls do nothing.
+    pub fn close(&mut self, frame: Option<CloseFrame>) {
+        self.close_with(frame.as_ref().map(|frame| (frame.code().get(), frame.reason().as_str())));
+    }
+
+    /// Does what the receiving half owes the peer: see [`Receiver::take_answer`](super::Receiver::take_answer).
+    pub fn answer(&mut self, answer: Answer) {
+        match answer {
+            // RFC 6455 §5.5.3: a newer ping takes the place of one not answered yet.
+            Answer::Pong(payload) => self.pong = Some(payload),
+            // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically echos the
+            // status code it received."
+            Answer::Close(frame) => {
+                self.close_with(frame.map(|frame| (frame.code().get(), "")));
+                self.refuse();
+            }
+            // RFC 6455 §7.1.7: to fail the connection, an endpoint "SHOULD send a Close frame with an
+            // appropriate status code" first.
+            Answer::Fail(error) => {
+                self.close_with(Some((error.close_code().get(), error.reason())));
+                self.refuse();
+            }
+        }
+        self.place_pong();
+    }
+
+    /// The bytes to write.
+    pub fn output(&mut self) -> &mut Output {
+        self.place_pong();
+        &mut self.output
+    }
+
+    /// Notes that the transport takes no more bytes: drops those that wait, and refuses messages.
+    pub fn output_lost(&mut self) {
+        self.refuse();
+        let waiting = self.output.remaining();
+        self.output.advance(waiting);
+    }
+
+    /// Gives back memory that holds nothing.
+    pub fn release(&mut self) {
+        self.output.release();
+    }
+
+    /// Whether bytes wait to be written.
+    #[must_use]
+    pub fn wants_output(&self) -> bool {
+        !self.output.is_empty() || self.pong.is_some()
+    }
+
+    /// Bytes that wait to be written: the measure of backpressure.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.output.len() + self.pong.as_ref().map_or(0, |payload| payload.len() + MAX_HEADER)
+    }
+
+    /// Whether messages are refused, since a Close was queued.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Why a data message would be refused now.
+    #[must_use]
+    pub fn refusal(&self) -> Option<SendErrorKind> {
+        self.refuses_any().or_else(|| self.message.is_some().then_some(SendErrorKind::MessageInProgress))
+    }
+
+    /// Whether our Close is queued or written.
+    pub(crate) const fn close_sent(&self) -> bool {
+        self.close_sent
+    }
+
+    /// Refuses messages and pongs from now on: nobody listens any more.
+    /// RFC 6455 §5.5.2: a Ping is answered "unless it already received a Close frame".
+    pub(crate) fn refuse(&mut self) {
+        self.closed = true;
+        self.pong = None;
+    }
+
+    fn close_with(&mut self, body: Option<(u16, &str)>) {
+        if !self.closed {
+            let mut payload = [0; MAX_CONTROL_PAYLOAD];
+            let mut len = 0;
+            if let Some((code, reason)) = body {
+                // RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer
+                // (in network byte order)".
+                payload[..2].copy_from_slice(&code.to_be_bytes());
+                len = 2 + reason.len();
+                payload[2..len].copy_from_slice(reason.as_bytes());
+            }
+            self.frame(OpCode::Close, true, &payload[..len]);
+            (self.close_sent, self.closed) = (true, true);
+        }
+    }
+
+    fn refuses(&self, message: &MessageRef<'_>) -> Option<SendErrorKind> {
+        match message {
+            MessageRef::Text(_) | MessageRef::Binary(_) => self.refusal(),
+            MessageRef::Ping(payload) | MessageRef::Pong(payload) if payload.len() > MAX_CONTROL_PAYLOAD => {
+                Some(SendErrorKind::ControlTooLong)
+            }
+            MessageRef::Ping(_) | MessageRef::Pong(_) => self.refuses_any(),
+            MessageRef::Close(_) => None,
+        }
+    }
+
+    fn refuses_any(&self) -> Option<SendErrorKind> {
+        // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
+        if self.closed {
+            Some(SendErrorKind::Closed)
+        } else if self.queued() >= self.config.max_queued {
+            Some(SendErrorKind::Full)
+        } else {
+            None
+        }
+    }
+
+    /// Queues a message that nothing refuses.
+    fn message(&mut self, message: &MessageRef<'_>) {
+        match *message {
+            MessageRef::Text(text) => self.data(OpCode::Text, text.as_bytes()),
+            MessageRef::Binary(bytes) => self.data(OpCode::Binary, bytes),
+            MessageRef::Ping(payload) => self.frame(OpCode::Ping, true, payload),
+            MessageRef::Pong(payload) => self.frame(OpCode::Pong, true, payload),
+            MessageRef::Close(frame) => self.close(frame.cloned()),
+        }
+    }
+
+    fn data(&mut self, opcode: OpCode, payload: &[u8]) {
+        if payload.len() <= self.config.fragment_above {
+            return self.frame(opcode, true, payload);
+        }
+        let mut opcode = opcode;
+        let mut pieces = payload.chunks(self.config.fragment_above).peekable();
+        while let Some(piece) = pieces.next() {
+            self.frame(opcode, pieces.peek().is_none(), piece);
+            opcode = OpCode::Continuation;
+        }
+    }
+
+    fn data_shared(&mut self, opcode: OpCode, mut payload: Bytes) {
+        if payload.len() <= self.config.share_above as usize {
+            return self.data(opcode, &payload);
+        }
+        let mut opcode = opcode;
+        loop {
+            let piece = payload.split_to(payload.len().min(self.config.fragment_above));
+            let last = payload.is_empty();
+            let header = self.header(opcode, last, piece.len());
+            self.output.append(|arena| put_header(arena, &header));
+            self.output.append_shared(match header.key {
+                Some(key) => masked(piece, key),
+                None => piece,
+            });
+            if last {
+                return;
+            }
+            opcode = OpCode::Continuation;
+        }
+    }
+
+    /// Queues one frame with a copy of `payload`.
+    fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
+        let header = self.header(opcode, fin, payload.len());
+        self.output.append(|arena| put_frame(arena, &header, payload));
+    }
+
+    fn header(&mut self, opcode: OpCode, fin: bool, len: usize) -> Header {
+        // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client" for each frame;
+        // §5.1: "A server MUST NOT mask".
+        let key = self.masks.as_mut().map(|masks| masks.next_key());
+        Header { fin, rsv1: false, opcode, key, len: len as u64 }
+    }
+
+    /// Moves the waiting pong into the queue, if no earlier one is still there: RFC 6455 §5.5.3 lets an
+    /// endpoint "send a Pong frame for only the most recently processed Ping frame", which bounds them to two.
+    fn place_pong(&mut self) {
+        if self.output.has_pong() {
+            return;
+        }
+        if let Some(payload) = self.pong.take() {
+            let header = self.header(OpCode::Pong, true, payload.len());
+            self.output.insert_pong(|arena| put_frame(arena, &header, &payload));
+        }
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("role", &if self.masks.is_some() { Role::Client } else { Role::Server })
+            .field("queued", &self.queued())
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Kind> for OpCode {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
+    }
+}
+
+/// A message encoded once for many connections: header and payload lie in one `Bytes`, which every
+/// server connection queues by reference. Clients mask a copy.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    opcode: OpCode,
+    header: u8,
+    frame: Bytes,
+}
+
+impl Prepared {
+    /// Encodes a text message.
+    #[must_use]
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::new(OpCode::Text, text.into().as_bytes())
+    }
+
+    /// Encodes a binary message.
+    #[must_use]
+    pub fn binary(bytes: impl AsRef<[u8]>) -> Self {
+        Self::new(OpCode::Binary, bytes.as_ref())
+    }
+
+    fn new(opcode: OpCode, payload: &[u8]) -> Self {
+        let header = Header { fin: true, rsv1: false, opcode, key: None, len: payload.len() as u64 };
+        let mut frame = Vec::with_capacity(MAX_HEADER + payload.len());
+        put_frame(&mut frame, &header, payload);
+        Self { opcode, header: (frame.len() - payload.len()) as u8, frame: frame.into() }
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.frame[usize::from(self.header)..]
+    }
+}
+
+fn put_header(out: &mut Vec<u8>, header: &Header) {
+    let mut bytes = [0; MAX_HEADER];
+    let length = header.encode(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    put_header(out, header);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = header.key {
+        mask::apply(&mut out[start..], key, 0);
+    }
+}
+
+/// The payload under its masking key: in its own memory if nobody shares it, else in a copy.
+fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
+    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    mask::apply(&mut payload, key, 0);
+    payload.freeze()
+}

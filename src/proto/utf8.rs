@@ -1,0 +1,424 @@
+//! UTF-8: a validator for text that comes in pieces, and types that know their bytes are text (RFC 6455 §8.1).
+
+#![expect(
+    unsafe_code,
+    reason = "text is validated once, when it arrives, and not again when it is looked at"
+)]
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::hash::{Hash, Hasher};
+use core::{fmt, ops, str};
+
+use bytes::Bytes;
+
+/// Bytes that are not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Utf8Error {
+    /// Where the first sequence begins that is not UTF-8, in bytes.
+    pub offset: u64,
+}
+
+impl fmt::Display for Utf8Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not UTF-8 at byte {}", self.offset)
+    }
+}
+
+impl core::error::Error for Utf8Error {}
+
+/// Checks text that comes in pieces, which may end anywhere. Fails at the byte that proves it wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Validator {
+    /// The bytes of a character whose end has not come yet.
+    held: [u8; 4],
+    held_len: u8,
+    /// How many bytes of whole characters have come.
+    whole: u64,
+}
+
+impl Validator {
+    /// A validator that has seen nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { held: [0; 4], held_len: 0, whole: 0 }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`Utf8Error`] if no continuation could make the text valid. The validator is of no use then.
+    pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), Utf8Error> {
+        while self.held_len > 0 {
+            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            piece = rest;
+            self.hold(byte)?;
+        }
+        let end = whole_characters(piece);
+        let (whole, cut) = piece.split_at(end);
+        if let Err(error) = check(whole) {
+            return Err(Utf8Error { offset: self.whole + error.offset });
+        }
+        self.whole += end as u64;
+        for &byte in cut {
+            self.hold(byte)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes of a character came whose end has not, 0 to 3.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.held_len as usize
+    }
+
+    /// Ends the text.
+    ///
+    /// # Errors
+    /// [`Utf8Error`] if it ends inside a character.
+    pub const fn finish(&self) -> Result<(), Utf8Error> {
+        if self.held_len == 0 { Ok(()) } else { Err(Utf8Error { offset: self.whole }) }
+    }
+
+    /// Takes a byte of a character that may not be complete with it.
+    fn hold(&mut self, byte: u8) -> Result<(), Utf8Error> {
+        self.held[usize::from(self.held_len)] = byte;
+        self.held_len += 1;
+        match str::from_utf8(&self.held[..usize::from(self.held_len)]) {
+            Ok(_) => {
+                self.whole += u64::from(self.held_len);
+                self.held_len = 0;
+                Ok(())
+            }
+            Err(error) if error.error_len().is_none() => Ok(()),
+            Err(_) => Err(Utf8Error { offset: self.whole }),
+        }
+    }
+}
+
+/// `bytes` as text.
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| Utf8Error { offset: first_error(bytes) })
+}
+
+#[cold]
+fn first_error(bytes: &[u8]) -> u64 {
+    str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len) as u64
+}
+
+/// How many bytes come before a character at the end of `bytes` that misses its end. The rest, 0 to 3
+/// bytes, begins with a byte that announces more than there are.
+pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let start = bytes.len() - back;
+        let announced = match bytes[start] {
+            0x80..=0xBF => continue,
+            0xC0..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xFF => 4,
+            _ => 1,
+        };
+        return if announced > back { start } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+/// The payload of a message that comes in pieces; text is checked as it comes.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// INVARIANT: all of it went through `text`, without an error, since the last `clear`, if `feed_text`
+    /// was called at all.
+    bytes: Vec<u8>,
+    text: Validator,
+}
+
+impl Gathered {
+    /// Appends a piece of a binary message. `limit` is the length that the message cannot exceed.
+    pub(crate) fn feed(&mut self, piece: &[u8], limit: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < piece.len() {
+            // Doubled, so that the copies stay linear, but never over the limit of the message.
+            let capacity = (len * 2).min(limit).max(len + piece.len());
+            self.bytes.reserve_exact(capacity - len);
+        }
+        self.bytes.extend_from_slice(piece);
+    }
+
+    /// Appends a piece of a text message.
+    pub(crate) fn feed_text(&mut self, piece: &[u8], limit: usize) -> Result<(), Utf8Error> {
+        self.text.feed(piece)?;
+        self.feed(piece, limit);
+        Ok(())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The text, if `feed_text` took all of it and it is complete.
+    pub(crate) fn as_text(&self) -> Result<&str, Utf8Error> {
+        self.text.finish()?;
+        if self.text.whole != self.bytes.len() as u64 {
+            return check(&self.bytes);
+        }
+        debug_assert!(str::from_utf8(&self.bytes).is_ok());
+        // SAFETY: by the invariant `text` saw bytes of `self.bytes` only, in their order and without an
+        // error; it holds no incomplete character and counted as many bytes as there are.
+        Ok(unsafe { str::from_utf8_unchecked(&self.bytes) })
+    }
+
+    /// Takes the bytes out, without a copy.
+    pub(crate) fn take(&mut self) -> Bytes {
+        self.text = Validator::new();
+        core::mem::take(&mut self.bytes).into()
+    }
+
+    /// Takes the text out, without a copy.
+    pub(crate) fn take_text(&mut self) -> Result<Utf8Bytes, Utf8Error> {
+        self.as_text()?;
+        Ok(Utf8Bytes(self.take()))
+    }
+
+    /// Forgets the message; keeps at most `kept` bytes of memory.
+    pub(crate) fn clear(&mut self, kept: usize) {
+        if self.bytes.capacity() > kept {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.text = Validator::new();
+    }
+}
+
+/// [`Bytes`] that are UTF-8. Cheap to clone.
+// Invariant: `self.0` is UTF-8.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utf8Bytes(Bytes);
+
+impl Utf8Bytes {
+    /// The empty text.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Bytes::new())
+    }
+
+    /// A constant, without a copy.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        // Invariant: a `str` is UTF-8.
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        debug_assert!(str::from_utf8(&self.0).is_ok());
+        // SAFETY: by the invariant `self.0` is UTF-8.
+        unsafe { str::from_utf8_unchecked(&self.0) }
+    }
+
+    /// The bytes, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl ops::Deref for Utf8Bytes {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Utf8Bytes {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl AsRef<[u8]> for Utf8Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Utf8Bytes {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+// As `str` does, which `Borrow<str>` demands.
+impl Hash for Utf8Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl fmt::Display for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl PartialEq<str> for Utf8Bytes {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Utf8Bytes {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        // Invariant: a `str` is UTF-8.
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        // Invariant: a `String` is UTF-8.
+        Self(text.into())
+    }
+}
+
+impl From<char> for Utf8Bytes {
+    fn from(character: char) -> Self {
+        Self::from(&*character.encode_utf8(&mut [0; 4]))
+    }
+}
+
+impl TryFrom<Bytes> for Utf8Bytes {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
+        check(&bytes)?;
+        // Invariant: checked in the line above; `Bytes` cannot change.
+        Ok(Self(bytes))
+    }
+}
+
+impl From<Utf8Bytes> for Bytes {
+    fn from(text: Utf8Bytes) -> Self {
+        text.0
+    }
+}
+
+impl From<Utf8Bytes> for String {
+    fn from(text: Utf8Bytes) -> Self {
+        text.as_str().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the validator must say, from `core`: `None` if more bytes could make it valid.
+    fn naive(bytes: &[u8]) -> Option<Result<(), u64>> {
+        match str::from_utf8(bytes) {
+            Ok(_) => Some(Ok(())),
+            Err(error) if error.error_len().is_none() => None,
+            Err(error) => Some(Err(error.valid_up_to() as u64)),
+        }
+    }
+
+    fn agree(pieces: &[&[u8]]) {
+        let mut seen = Vec::new();
+        let mut validator = Validator::new();
+        for piece in pieces {
+            seen.extend_from_slice(piece);
+            let fed = validator.feed(piece);
+            match naive(&seen) {
+                Some(Err(offset)) => return assert_eq!(fed, Err(Utf8Error { offset }), "{seen:x?}"),
+                Some(Ok(())) => assert_eq!((fed, validator.finish()), (Ok(()), Ok(())), "{seen:x?}"),
+                None => {
+                    assert_eq!(fed, Ok(()), "{seen:x?}");
+                    assert!(validator.finish().is_err(), "{seen:x?}");
+                    assert!((1..=3).contains(&validator.held()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn s8_1_all_sequences_of_three_telling_bytes_byte_by_byte_and_cut_once() {
+        // Every boundary of the table in RFC 3629 §4, from both sides.
+        let telling = [
+            0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC,
+            0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
+        ];
+        for a in telling {
+            for b in telling {
+                for c in telling {
+                    for d in [0x41, 0x80, 0xBF, 0xC2, 0xF4] {
+                        let bytes = [a, b, c, d];
+                        agree(&[&bytes]);
+                        agree(&[&[a], &[b], &[c], &[d]]);
+                        for cut in 1..4 {
+                            agree(&[&bytes[..cut], &bytes[cut..]]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn s8_1_text_with_one_byte_spoiled_in_random_pieces(
+            text in "\\PC{0,200}",
+            spoil in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+            mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut bytes = text.into_bytes();
+            if let (Some((at, byte)), false) = (spoil, bytes.is_empty()) {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let mut ends: Vec<usize> = cuts.drain(..).map(|cut| cut.index(bytes.len() + 1)).collect();
+            ends.push(bytes.len());
+            ends.sort_unstable();
+            let mut start = 0;
+            let pieces: Vec<&[u8]> =
+                ends.iter().map(|&end| { let piece = &bytes[start..end]; start = end; piece }).collect();
+            agree(&pieces);
+        }
+
+        #[test]
+        fn gathered_text_equals_its_pieces(text in "\\PC{0,200}", cut: prop::sample::Index) {
+            let cut = cut.index(text.len() + 1);
+            let mut gathered = Gathered::default();
+            gathered.feed_text(&text.as_bytes()[..cut], usize::MAX).unwrap();
+            gathered.feed_text(&text.as_bytes()[cut..], usize::MAX).unwrap();
+            prop_assert_eq!(gathered.as_text().unwrap(), &text);
+            let taken = gathered.take_text().unwrap();
+            prop_assert_eq!(taken.as_str(), &text);
+        }
+    }
+
+    #[test]
+    fn gathered_memory_follows_the_bytes_and_stops_at_the_limit() {
+        let mut gathered = Gathered::default();
+        for _ in 0..1000 {
+            gathered.feed(&[0; 10], 10_000);
+            assert!(gathered.bytes.capacity() <= (gathered.bytes.len() * 2).min(10_000));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The server's opening handshake over a byte stream.
+
+#![forbid(unsafe_code)]
+
+use core::any::Any;
+use core::time::Duration;
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use ::tokio::net::TcpStream;
+use ::tokio::time::timeout;
+
+use super::options::Options;
+use super::websocket::WebSocket;
+use crate::error::{Deadline, Error};
+use crate::proto::Output;
+use crate::proto::handshake::{Accept, Pending, Reject, Request, ServerHandshake};
+
+/// Waits for a client's handshake and accepts it, without a subprotocol, under the default [`Options`].
+///
+/// A `TcpStream` is set to `TCP_NODELAY` first: small messages must not wait for others to fill a segment.
+///
+/// # Errors
+/// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::Io`], or
+/// [`Error::Timeout`] after [`Options::handshake_timeout`].
+pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    accept_with(stream, Options::new(), |_| Ok(Accept::new())).await
+}
+
+/// Waits for a client's handshake, lets `decide` look at the request, and does as it says: accepts it with
+/// a subprotocol and fields, or refuses it with an HTTP answer. To take the decision asynchronously, use
+/// [`Incoming`].
+///
+/// # Errors
+/// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
+/// subprotocol that the client did not offer (the client gets status 500).
+pub async fn accept_with<S, F>(stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: FnOnce(&Request) -> Result<Accept, Reject>,
+{
+    let incoming = Incoming::read(stream, options).await?;
+    match decide(incoming.request()) {
+        Ok(accept) => incoming.accept(accept).await,
+        Err(reject) => {
+            let status = reject.status();
+            incoming.reject(reject).await?;
+            Err(Error::Rejected(status))
+        }
+    }
+}
+
+/// A valid request that waits for a decision. Dropping it closes the stream without an answer.
+#[derive(Debug)]
+pub struct Incoming<S> {
+    stream: S,
+    pending: Pending,
+    options: Options,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
+    /// Waits for a client's handshake.
+    ///
+    /// # Errors
+    /// As [`accept`].
+    pub async fn read(mut stream: S, options: Options) -> Result<Self, Error> {
+        set_nodelay(&stream);
+        let mut handshake = ServerHandshake::with_limits(options.limits);
+        let read = async {
+            loop {
+                match handshake.poll() {
+                    Ok(Some(pending)) => return Ok(pending),
+                    Ok(None) => {}
+                    Err(error) => return Err(Error::from(error)),
+                }
+                if stream.read_buf(handshake.input()).await? == 0 {
+                    handshake.input_eof();
+                }
+            }
+        };
+        match timeout(options.handshake_timeout, read).await {
+            Ok(Ok(pending)) => Ok(Self { stream, pending, options }),
+            Ok(Err(error)) => {
+                // The client's loss if it does not take the answer.
+                let _ = answer(&mut stream, handshake.output(), options.close_timeout).await;
+                Err(error)
+            }
+            Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+        }
+    }
+
+    /// What the client asks for.
+    #[must_use]
+    pub const fn request(&self) -> &Request {
+        self.pending.request()
+    }
+
+    /// The stream, to see who the peer is.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Accepts the request.
+    ///
+    /// # Errors
+    /// [`Error::Build`] if the client did not offer the subprotocol (it gets status 500), [`Error::Io`], or
+    /// [`Error::Timeout`].
+    pub async fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
+        let connection = match self.pending.accept(accept, self.options.config) {
+            Ok(connection) => connection,
+            Err(error) => {
+                let reason = error.reason().clone();
+                self.pending = error.into_pending();
+                self.reject(Reject::new(500)?).await?;
+                return Err(reason.into());
+            }
+        };
+        let mut socket = WebSocket::new(self.stream, connection, self.options.close_timeout);
+        match timeout(self.options.handshake_timeout, socket.flush()).await {
+            Ok(flushed) => flushed.map(|()| socket),
+            Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+        }
+    }
+
+    /// Refuses the request with an HTTP answer, and closes the stream.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Timeout`].
+    pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
+        let mut output = self.pending.reject(reject);
+        answer(&mut self.stream, &mut output, self.options.close_timeout).await
+    }
+}
+
+/// Writes the answer and closes the stream; what the client still sends is read and dropped first, since
+/// closing with unread bytes would reset the stream and could destroy the answer.
+async fn answer<S>(stream: &mut S, output: &mut Output, time: Duration) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let written = timeout(time, async {
+        stream.write_all_buf(output).await?;
+        stream.shutdown().await
+    });
+    written.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
+    let mut discarded = [0; 1024];
+    // Whether the client goes on, resets or ends: it was answered.
+    let _ = timeout(time, async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} }).await;
+    Ok(())
+}
+
+/// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.
+pub(super) fn set_nodelay<S: 'static>(stream: &S) {
+    if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
+        // A socket that refuses this is broken, which the next read tells.
+        let _ = tcp.set_nodelay(true);
+    }
+}

@@ -1,0 +1,97 @@
+//! The client's opening handshake.
+
+#![forbid(unsafe_code)]
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use ::tokio::net::TcpStream;
+use ::tokio::time::timeout;
+
+use super::accept::set_nodelay;
+use super::options::Options;
+use super::websocket::WebSocket;
+use crate::error::{Deadline, Error};
+use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
+use crate::random::{RandomMasks, nonce};
+
+/// Connects to a `ws://` URI under the default [`Options`]. `TCP_NODELAY` is set.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), taut::Error> {
+/// let mut socket = taut::tokio::connect("ws://127.0.0.1:9001/chat").await?;
+/// socket.send("hello").await?;
+/// println!("{:?}", socket.recv().await?);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`Error::Uri`], [`Error::Io`] if no address can be reached, [`Error::Refused`] with the whole answer if
+/// the server does not upgrade, [`Error::Handshake`] if it does so wrongly, [`Error::Timeout`] after
+/// [`Options::handshake_timeout`], [`Error::Unsupported`] for `wss://`.
+pub async fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
+    connect_with(uri, Options::new(), Ok).await
+}
+
+/// Connects as [`connect`] does, after `prepare` has added subprotocols and fields to the request.
+///
+/// # Errors
+/// As [`connect`]; [`Error::Build`] if `prepare` fails.
+pub async fn connect_with<F>(uri: &str, options: Options, prepare: F) -> Result<WebSocket<TcpStream>, Error>
+where
+    F: FnOnce(ClientRequest) -> Result<ClientRequest, BuildError>,
+{
+    let uri = WebSocketUri::parse(uri)?;
+    if uri.is_secure() {
+        return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
+    }
+    let request = prepare(ClientRequest::from_uri(&uri))?;
+    let connected = async {
+        let stream = TcpStream::connect((uri.host(), uri.port())).await?;
+        shake_hands(stream, &request, options).await
+    };
+    within(options, connected).await
+}
+
+/// Does the client's handshake over a stream that is connected already.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_over<S>(
+    stream: S,
+    request: ClientRequest,
+    options: Options,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    within(options, shake_hands(stream, &request, options)).await
+}
+
+async fn shake_hands<S>(
+    mut stream: S,
+    request: &ClientRequest,
+    options: Options,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    set_nodelay(&stream);
+    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
+    stream.write_all_buf(handshake.output()).await?;
+    stream.flush().await?;
+    loop {
+        if let Some(established) = handshake.poll()? {
+            let connection = established.into_connection(options.config, RandomMasks::new());
+            return Ok(WebSocket::new(stream, connection, options.close_timeout));
+        }
+        if stream.read_buf(handshake.input()).await? == 0 {
+            handshake.input_eof();
+        }
+    }
+}
+
+async fn within<T>(options: Options, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match timeout(options.handshake_timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+    }
+}

@@ -1,0 +1,428 @@
+//! A connection over any byte stream of tokio.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::io::{self, IoSlice};
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use ::tokio::task::coop;
+use ::tokio::time::{Instant, Sleep, sleep_until};
+use bytes::{Buf, Bytes};
+
+use crate::error::{Deadline, Error};
+use crate::proto::{
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
+    SendErrorKind, State, Utf8Bytes,
+};
+
+/// A WebSocket over a byte stream.
+///
+/// **Cancel safety.** Every future here may be dropped at any time. [`recv`](Self::recv) loses nothing.
+/// [`send`](Self::send) takes the message when it is first polled, or hands it back; what it took, the next
+/// call that writes ([`flush`](Self::flush), [`send`](Self::send), [`recv`](Self::recv),
+/// [`close`](Self::close)) writes. [`close`](Self::close) can be called again to go on.
+///
+/// **Nothing to remember.** While [`recv`](Self::recv) is polled, pongs and the answer to a Close leave by
+/// themselves, also when the peer does not read and the write has to wait.
+///
+/// **Deadlines.** Once either end closes, or the connection fails, the rest may take
+/// [`Options::close_timeout`](super::Options::close_timeout); every method keeps to it. The timer needs a
+/// runtime with time enabled.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: S,
+    connection: Connection,
+    close_timeout: Duration,
+    /// Armed when the connection begins to close.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes were written that the stream may still hold back.
+    unflushed: bool,
+    /// The stream does not take bytes any more.
+    write_error: Option<io::ErrorKind>,
+    /// The peer broke the protocol; to be told once the peer was.
+    failure: Option<ProtocolError>,
+    stage: Stage,
+}
+
+/// How far the stream is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Our sending side is shut down.
+    ShutDown,
+    /// Nothing more is to be had or done.
+    Ended,
+}
+
+impl<S> WebSocket<S> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    #[must_use]
+    pub fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
+        Self {
+            stream,
+            connection,
+            close_timeout,
+            deadline: None,
+            unflushed: false,
+            write_error: None,
+            failure: None,
+            stage: Stage::Open,
+        }
+    }
+
+    /// The stream.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The engine: what was agreed on, the state, how many bytes wait.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The stream and the engine, with all that is buffered.
+    #[must_use]
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.stream, self.connection)
+    }
+
+    /// The subprotocol in use, if one was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.connection.agreement().subprotocol()
+    }
+
+    /// How the connection ended, once the peer's Close came, or cannot come any more.
+    #[must_use]
+    pub fn close_status(&self) -> Option<CloseStatus> {
+        self.connection.close_status()
+    }
+
+    /// Queues a message without writing it: [`flush`](Self::flush) writes, and so do the other methods.
+    /// Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back: see [`SendErrorKind`](crate::proto::SendErrorKind).
+    pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        Ok(self.connection.send(message)?)
+    }
+
+    /// Queues a copy of a text. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
+        Ok(self.connection.send_text(text)?)
+    }
+
+    /// Queues a copy of some bytes. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.connection.send_binary(bytes)?)
+    }
+
+    /// Queues a message that was encoded once for many connections. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        Ok(self.connection.send_prepared(message)?)
+    }
+
+    /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be
+    /// received, until [`recv`](Self::recv) gives `None`. Later calls do nothing.
+    pub fn start_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
+        self.connection.close(frame.into());
+    }
+
+    /// Whether [`recv`](Self::recv) has nothing more to give.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// The next message; `None` after the end of the connection. The peer's Close is a message too, the
+    /// last one.
+    ///
+    /// Under [`Delivery::Chunks`](crate::proto::Delivery::Chunks) each chunk comes as a message of its own;
+    /// [`recv_event`](Self::recv_event) tells where messages begin and end.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] once the peer was told what it did wrong, [`Error::Lost`], [`Error::Io`] or
+    /// [`Error::Timeout`]. Each is given once; afterwards there is `None`.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next event: [`recv`](Self::recv) for those who take messages in chunks.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// Takes a message and writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back. After any other error the message was taken, and the
+    /// connection is of no more use.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message)?;
+        self.flush().await
+    }
+
+    /// Waits until there is room for a message; the permit's [`send`](Permit::send) cannot fail.
+    ///
+    /// # Errors
+    /// [`Error::Send`] if no message can be sent any more, else as [`flush`](Self::flush).
+    pub async fn reserve(&mut self) -> Result<Permit<'_, S>, Error> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        Ok(Permit { socket: self })
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the stream does not take it, [`Error::Timeout`] if the connection is closing and
+    /// its time is over.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush_all(cx)).await
+    }
+
+    /// Runs the closing handshake to its end, and tells how the peer closed. Data that still comes is
+    /// dropped: to have it, [`start_close`](Self::start_close) and [`recv`](Self::recv) until `None`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if the peer did not answer in time, [`Error::Lost`] or [`Error::Io`] if the
+    /// transport ended first, [`Error::Protocol`] if the peer broke the protocol: the connection is closed
+    /// all the same. [`Error::Reason`] if the reason has more than 123 bytes: the connection is still open.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseStatus, Error> {
+        self.start_close(CloseFrame::new(code, reason)?);
+        while self.recv_event().await?.is_some() {}
+        self.close_status().filter(|status| status.clean).ok_or(Error::Lost)
+    }
+
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_event(cx).map_ok(|event| event.map(Event::into_message))
+    }
+
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        // A peer that sends without pause must not keep other tasks from running.
+        let turn = ready!(coop::poll_proceed(cx));
+        let polled = self.poll_event_in_turn(cx);
+        if polled.is_ready() {
+            turn.made_progress();
+        }
+        polled
+    }
+
+    fn poll_event_in_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        loop {
+            if self.stage == Stage::Ended {
+                return Poll::Ready(Ok(None));
+            }
+            if self.failure.is_none() {
+                match self.connection.next_event() {
+                    Ok(Some(event)) => {
+                        // A pong, or the answer to a Close, begins to leave before the event is looked at.
+                        if self.connection.wants_output() {
+                            let _ = self.poll_write(cx);
+                        }
+                        return Poll::Ready(Ok(Some(event)));
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.failure = Some(error),
+                }
+            } else {
+                // Discards what was read: the error is known.
+                let _ = self.connection.next_event();
+            }
+            // Reading never waits for writing: two ends that both write would wait for each other.
+            let written = self.poll_write(cx);
+            let shutting = self.connection.wants_shutdown()
+                && self.stage == Stage::Open
+                && self.poll_shutdown(cx).is_pending();
+            if self.is_over() {
+                return Poll::Ready(self.end(None).map(|()| None));
+            }
+            if self.poll_deadline(cx).is_ready() {
+                return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Close))).map(|()| None));
+            }
+            if shutting {
+                return Poll::Pending;
+            }
+            if !self.connection.wants_input() && !self.connection.wants_discard() {
+                // All that is left is to write.
+                ready!(written);
+                continue;
+            }
+            let read = {
+                let read = pin!(self.stream.read_buf(self.connection.input()));
+                read.poll(cx)
+            };
+            match read {
+                Poll::Ready(Ok(0)) => self.connection.input_eof(),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    self.connection.input_eof();
+                    return Poll::Ready(self.end(Some(Error::Io(error))).map(|()| None));
+                }
+                Poll::Pending => {
+                    // An idle connection holds no memory.
+                    self.connection.release();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is left to do but to tell how it ended.
+    fn is_over(&self) -> bool {
+        let connection = &self.connection;
+        // Without a way to answer, there is nothing to wait for behind the peer's last frame.
+        if self.write_error.is_some() && connection.close_status().is_some() {
+            return !connection.wants_discard();
+        }
+        let busy = connection.wants_input() || connection.wants_output() || connection.wants_discard();
+        let waits = connection.wants_shutdown() && self.stage == Stage::Open;
+        connection.state() == State::Closed && !busy && !waits
+    }
+
+    /// Ends the connection; gives the error to tell, if it did not end well.
+    fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
+        let written = !self.connection.wants_output();
+        self.stage = Stage::Ended;
+        self.deadline = None;
+        self.connection.output_lost();
+        self.connection.release();
+        if let Some(failure) = self.failure.take() {
+            return Err(Error::Protocol(failure));
+        }
+        match self.close_status() {
+            // After both Closes it does not matter how the transport ends.
+            Some(status) if status.clean && written => Ok(()),
+            _ => Err(match (error, self.write_error) {
+                (Some(error), _) => error,
+                (None, Some(kind)) => Error::Io(kind.into()),
+                (None, None) => Error::Lost,
+            }),
+        }
+    }
+
+    /// Waits for room in the queue.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            match self.connection.refusal() {
+                None => return Poll::Ready(Ok(())),
+                Some(SendErrorKind::Full) => ready!(self.poll_flush_all(cx))?,
+                Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
+            }
+        }
+    }
+
+    pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.stage == Stage::Ended {
+            let clean = self.close_status().is_some_and(|status| status.clean);
+            return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
+        }
+        let written = self.poll_write(cx);
+        if let Some(kind) = self.write_error {
+            return Poll::Ready(Err(Error::Io(kind.into())));
+        }
+        if written.is_pending() && self.poll_deadline(cx).is_ready() {
+            return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Close))));
+        }
+        written.map(Ok)
+    }
+
+    /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
+    /// for the end: what the peer sent before may still be read.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_try_write(cx)) {
+            Ok(()) => {}
+            Err(error) => {
+                self.write_error = self.write_error.or(Some(error.kind()));
+                self.connection.output_lost();
+                self.unflushed = false;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.wants_output() {
+            let output = self.connection.output();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = output.chunks_vectored(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let written = match &slices[..count] {
+                [slice] => ready!(stream.poll_write(cx, slice))?,
+                slices => ready!(stream.poll_write_vectored(cx, slices))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            output.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A stream that is gone already needs no shutdown: its error says nothing new.
+        if let Poll::Ready(Ok(()) | Err(_)) = Pin::new(&mut self.stream).poll_shutdown(cx) {
+            self.stage = Stage::ShutDown;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Ready once the time to close is over. It begins when either end closes, or the connection fails.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connection.state() == State::Open {
+            return Poll::Pending;
+        }
+        let end = || Box::pin(sleep_until(Instant::now() + self.close_timeout));
+        self.deadline.get_or_insert_with(end).as_mut().poll(cx)
+    }
+}
+
+/// Room for one message: see [`WebSocket::reserve`].
+#[derive(Debug)]
+#[must_use = "without a message the room goes unused"]
+pub struct Permit<'a, S> {
+    socket: &'a mut WebSocket<S>,
+}
+
+impl<S> Permit<'_, S> {
+    /// Queues a text message, as [`WebSocket::feed`] does. Cannot fail.
+    pub fn send_text(self, text: impl Into<Utf8Bytes>) {
+        let taken = self.socket.connection.send(Message::Text(text.into()));
+        debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
+    }
+
+    /// Queues a binary message, as [`WebSocket::feed`] does. Cannot fail.
+    pub fn send_binary(self, bytes: impl Into<Bytes>) {
+        let taken = self.socket.connection.send(Message::Binary(bytes.into()));
+        debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
+    }
+}
+
+/// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
+const SLICES: usize = 32;
