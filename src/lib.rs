@@ -34,3 +34,8 @@ pub mod tokio;
 pub use error::{Deadline, Error};
 #[cfg(feature = "std")]
 pub use random::{RandomMasks, nonce};
+
+/// The examples of README.md, as tests.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
-use ::tokio::time::timeout;
+use ::tokio::time::{Instant, timeout_at};
 
 use super::accept::set_nodelay;
 use super::options::Options;
@@ -44,11 +44,10 @@ where
         return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
     }
     let request = prepare(ClientRequest::from_uri(&uri))?;
-    let connected = async {
-        let stream = TcpStream::connect((uri.host(), uri.port())).await?;
-        shake_hands(stream, &request, options).await
-    };
-    within(options, connected).await
+    let deadline = Instant::now() + options.handshake_timeout;
+    let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
+    let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
+    shake_hands(stream, &request, options, deadline).await
 }
 
 /// Does the client's handshake over a stream that is connected already.
@@ -57,41 +56,47 @@ where
 /// As [`connect`].
 pub async fn connect_over<S>(
     stream: S,
-    request: ClientRequest,
-    options: Options,
-) -> Result<WebSocket<S>, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    within(options, shake_hands(stream, &request, options)).await
-}
-
-async fn shake_hands<S>(
-    mut stream: S,
     request: &ClientRequest,
     options: Options,
 ) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    set_nodelay(&stream);
-    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
-    stream.write_all_buf(handshake.output()).await?;
-    stream.flush().await?;
-    loop {
-        if let Some(established) = handshake.poll()? {
-            let connection = established.into_connection(options.config, RandomMasks::new());
-            return Ok(WebSocket::new(stream, connection, options.close_timeout));
-        }
-        if stream.read_buf(handshake.input()).await? == 0 {
-            handshake.input_eof();
-        }
-    }
+    shake_hands(stream, request, options, Instant::now() + options.handshake_timeout).await
 }
 
-async fn within<T>(options: Options, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match timeout(options.handshake_timeout, work).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+async fn shake_hands<S>(
+    mut stream: S,
+    request: &ClientRequest,
+    options: Options,
+    deadline: Instant,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    set_nodelay(&stream);
+    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
+    let answered = timeout_at(deadline, async {
+        stream.write_all_buf(handshake.output()).await?;
+        stream.flush().await?;
+        loop {
+            if let Some(established) = handshake.poll()? {
+                return Ok::<_, Error>(established);
+            }
+            if stream.read_buf(handshake.input()).await? == 0 {
+                handshake.input_eof();
+            }
+        }
+    });
+    match answered.await {
+        Ok(established) => {
+            let connection = established?.into_connection(options.config, RandomMasks::new());
+            Ok(WebSocket::new(stream, connection, options.close_timeout))
+        }
+        // A refusal whose body takes too long is still the server's answer.
+        Err(_) => Err(match handshake.take_refusal() {
+            Some(answer) => Error::Refused(answer),
+            None => Error::Timeout(Deadline::Handshake),
+        }),
     }
 }

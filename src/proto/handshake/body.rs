@@ -87,8 +87,7 @@ impl BodyReader {
         let room = self.max - body.len();
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(input.len()).min(room);
         if count == 0 {
-            let full = room == 0 && (!input.is_empty() || left < u64::MAX);
-            return Err(if full { Progress::Cut } else { Progress::More });
+            return Err(if room == 0 { Progress::Cut } else { Progress::More });
         }
         body.extend_from_slice(&input[..count]);
         input.advance(count);

@@ -28,7 +28,7 @@ pub(super) fn key_text(nonce: [u8; 16]) -> [u8; 24] {
 /// Whether the value of a Sec-WebSocket-Key field stands for 16 bytes.
 pub(super) fn is_key(text: &[u8]) -> bool {
     let mut nonce = [0; 16];
-    text.len() == 24 && matches!(BASE64.decode_slice(text, &mut nonce), Ok(16))
+    BASE64.decode_slice(text, &mut nonce) == Ok(16)
 }
 
 /// `text` is as long as the base64 of `bytes`.

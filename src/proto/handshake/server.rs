@@ -285,8 +285,8 @@ impl Reject {
     fn into_output(self) -> Output {
         let (status, length) = (self.status, self.body.len());
         let upgrade = match status {
-            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response"; RFC 6455
-            // §4.4: with "one or more |Sec-WebSocket-Version| header fields".
+            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455
+            // §4.4: for a version it does not speak "it MUST respond with a |Sec-WebSocket-Version| header field".
             426 => "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
             // RFC 9110 §15.5.6: 405 comes with "an Allow header field".
             405 => "Allow: GET\r\n",

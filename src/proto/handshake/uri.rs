@@ -201,9 +201,11 @@ pub(super) fn checked_resource(resource: &str) -> Result<Box<str>, UriError> {
     }
     let allowed = |byte| is_unreserved(byte) || is_sub_delim(byte) || b":@/?%".contains(&byte);
     check_characters(resource, allowed)?;
-    let bytes = resource.as_bytes();
-    let broken = |&(at, _): &(usize, &str)| !matches!(bytes[at + 1..], [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
-    if let Some((at, _)) = resource.match_indices('%').find(broken) {
+    let escaped = |at: usize| {
+        let digits = resource.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if let Some((at, _)) = resource.match_indices('%').find(|&(at, _)| !escaped(at)) {
         return Err(UriError::Percent { at });
     }
     match resource.chars().next() {
