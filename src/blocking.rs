@@ -206,8 +206,11 @@ impl<S: Read + Write + 'static> WebSocket<S> {
                         self.broken = self.broken.or(Some(error.kind()));
                     }
                 }
-            } else if self.connection.state() == State::Closed || self.broken.is_some() {
+            } else if self.connection.state() == State::Closed {
                 return self.end();
+            } else {
+                // It is for the application to close: see `Config::auto_close`.
+                return Ok(None);
             }
         }
         Ok(None)
@@ -261,6 +264,7 @@ impl<S: Read + Write + 'static> WebSocket<S> {
 
     fn end(&mut self) -> Result<Option<Event>, Error> {
         self.ended = true;
+        self.connection.output_lost();
         let clean = self.connection.close_status().is_some_and(|status| status.clean);
         match (self.failure.take(), self.broken) {
             (Some(failure), _) => Err(Error::Protocol(failure)),

@@ -174,6 +174,8 @@ pub(crate) enum InputEnd {
     Close,
     /// With our failing the connection (RFC 6455 §7.1.7).
     Failed,
+    /// With the end of the transport.
+    Lost,
 }
 
 /// Whether `role` should go on reading. The receiving half knows that by itself.
@@ -183,7 +185,7 @@ pub(crate) const fn wants_input(role: Role, input: InputEnd, eof: bool) -> bool 
         (InputEnd::Open, _) => true,
         // RFC 6455 §7.1.1: a client "SHOULD wait for the server to close" the TCP connection.
         (InputEnd::Close, Role::Client) => true,
-        (InputEnd::Close, Role::Server) | (InputEnd::Failed, _) => false,
+        (InputEnd::Close, Role::Server) | (InputEnd::Failed | InputEnd::Lost, _) => false,
     }
 }
 
@@ -200,33 +202,41 @@ pub(crate) struct Standing {
     pub(crate) close_sent: bool,
     /// Nothing waits to be written.
     pub(crate) flushed: bool,
+    /// The transport takes no more bytes.
+    pub(crate) output_lost: bool,
 }
 
 impl Standing {
     pub(crate) const fn state(self) -> State {
-        match (self.input, self.close_sent) {
-            (InputEnd::Open, _) if self.eof => State::Closed,
-            (InputEnd::Open, false) => State::Open,
-            (InputEnd::Open, true) | (InputEnd::Close, false) => State::Closing,
-            (InputEnd::Close | InputEnd::Failed, _) if self.flushed => State::Closed,
-            (InputEnd::Close | InputEnd::Failed, _) => State::Closing,
+        match self.input {
+            InputEnd::Lost => State::Closed,
+            InputEnd::Open if self.answered() => State::Closing,
+            InputEnd::Open => State::Open,
+            InputEnd::Close if !self.answered() => State::Closing,
+            InputEnd::Close | InputEnd::Failed if self.flushed => State::Closed,
+            InputEnd::Close | InputEnd::Failed => State::Closing,
         }
     }
 
     pub(crate) const fn wants_shutdown(self) -> bool {
         match (self.input, self.role) {
             _ if !self.flushed => false,
-            (InputEnd::Open, _) => self.eof,
+            (InputEnd::Open, _) => false,
             // RFC 6455 §5.5.1: after both Closes, "The server MUST close the underlying TCP connection
             // immediately; the client SHOULD wait".
-            (InputEnd::Close, Role::Server) => self.close_sent,
-            (InputEnd::Close, Role::Client) => self.eof,
-            (InputEnd::Failed, _) => true,
+            (InputEnd::Close, Role::Server) => self.answered(),
+            (InputEnd::Close, Role::Client) => self.answered() && self.eof,
+            (InputEnd::Failed | InputEnd::Lost, _) => true,
         }
     }
 
     pub(crate) const fn wants_discard(self) -> bool {
         matches!(self.input, InputEnd::Failed) && !self.eof
+    }
+
+    /// Whether there is no Close left for us to send: it was, or cannot be.
+    const fn answered(self) -> bool {
+        self.close_sent || self.output_lost
     }
 
     /// RFC 6455 §7.1.4: "clean" only "after the WebSocket closing handshake was completed".

@@ -129,10 +129,9 @@ impl Connection {
         self.receiver.put_input(input);
     }
 
-    /// Notes that the transport has no more bytes.
+    /// Notes that the transport has no more bytes. Takes effect once all events that came were taken.
     pub fn input_eof(&mut self) {
         self.receiver.input_eof();
-        self.settle();
     }
 
     /// The next event, in memory of its own; `Ok(None)` if more bytes are needed, or none will come.
@@ -262,7 +261,8 @@ impl Connection {
     /// Whether bytes wait to be written.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        self.receiver.owes() || self.sender.wants_output()
+        let owes = self.receiver.owes() && !self.sender.is_output_lost();
+        owes || self.sender.wants_output()
     }
 
     /// Whether all is written and it is this end's turn to close the transport: a server after both Closes,
@@ -294,10 +294,8 @@ impl Connection {
             // Connection Close Code_ is considered to be 1005." "If … no Close control frame was received
             // … 1006."
             Some(None) => (CloseStatus::NO_CODE, Utf8Bytes::new()),
-            None if self.receiver.is_eof() || self.receiver.input_end() == InputEnd::Failed => {
-                (CloseStatus::ABNORMAL, Utf8Bytes::new())
-            }
-            None => return None,
+            None if self.receiver.input_end() == InputEnd::Open => return None,
+            None => (CloseStatus::ABNORMAL, Utf8Bytes::new()),
         };
         Some(CloseStatus { code, reason, clean: self.standing().clean() })
     }
@@ -311,7 +309,11 @@ impl Connection {
     /// See [`Sender::refusal`].
     #[must_use]
     pub fn refusal(&self) -> Option<SendErrorKind> {
-        if self.receiver.owes_close() { Some(SendErrorKind::Closed) } else { self.sender.refusal() }
+        match self.receiver.input_end() {
+            InputEnd::Open => self.sender.refusal(),
+            // The sender may not know yet.
+            InputEnd::Close | InputEnd::Failed | InputEnd::Lost => Some(SendErrorKind::Closed),
+        }
     }
 
     /// Which end this is.
@@ -333,6 +335,7 @@ impl Connection {
             eof: self.receiver.is_eof(),
             close_sent: self.sender.close_sent(),
             flushed: !self.wants_output(),
+            output_lost: self.sender.is_output_lost(),
         }
     }
 
@@ -346,8 +349,10 @@ impl Connection {
         if let Some(answer) = self.receiver.take_answer() {
             self.sender.answer(answer);
         }
-        if self.receiver.is_eof() {
-            self.sender.refuse();
+        match self.receiver.input_end() {
+            InputEnd::Open | InputEnd::Failed => {}
+            InputEnd::Close => self.sender.peer_closed(),
+            InputEnd::Lost => self.sender.refuse(),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The engine.
 mod agreement;
+mod chunk;
 mod close;
 mod config;
 mod connection;
 mod error;
 pub mod frame;
 pub mod handshake;
+mod incoming;
+mod input;
 pub mod mask;
 mod message;
 mod output;

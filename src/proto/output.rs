@@ -35,6 +35,8 @@ pub struct Output {
     front: usize,
     /// From the front to the end of the pong that was put in last; zero once it is written.
     pong: usize,
+    /// From the front to the end of our Close; zero before it is queued, and once it is written.
+    close: usize,
     /// Whose frames these are.
     role: Role,
 }
@@ -57,6 +59,7 @@ impl Output {
             len: 0,
             front: 0,
             pong: 0,
+            close: 0,
             role,
         }
     }
@@ -125,6 +128,16 @@ impl Output {
         self.pong != 0
     }
 
+    /// Notes that the frame appended last is our Close.
+    pub(crate) const fn mark_close(&mut self) {
+        self.close = self.len;
+    }
+
+    /// Whether our Close still waits.
+    pub(crate) const fn has_close(&self) -> bool {
+        self.close != 0
+    }
+
     /// Puts the pong frame that `write` appends behind the frame that is being written, before all others.
     pub(crate) fn insert_pong(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.front == self.len {
@@ -154,6 +167,9 @@ impl Output {
         write(&mut frame);
         self.len += frame.len();
         self.pong = self.front + frame.len();
+        if self.close > self.front {
+            self.close += frame.len();
+        }
         self.shared.insert(index, Shared { at, bytes: frame.into() });
     }
 
@@ -187,7 +203,8 @@ impl Output {
             self.shared = VecDeque::new();
         }
         self.shared.clear();
-        (self.cursor, self.dropped, self.len, self.front, self.pong) = (0, 0, 0, 0, 0);
+        (self.cursor, self.dropped, self.len) = (0, 0, 0);
+        (self.front, self.pong, self.close) = (0, 0, 0);
     }
 
     /// The length of the frame at the front, from its header: headers are written in one piece.
@@ -252,6 +269,7 @@ impl Buf for Output {
             return self.clear();
         }
         self.pong = self.pong.saturating_sub(count);
+        self.close = self.close.saturating_sub(count);
         while count > 0 {
             if self.front == 0 {
                 self.front = self.front_frame();

@@ -1,10 +1,5 @@
 //! Bytes to events.
 //!
-//! ```text
-//!   input: [ parsed | header | payload, unmasked where it lies | … ]
-//!                   ^ start
-//! ```
-//!
 //! | payload                           | where it waits | what an event borrows | what an owned event costs |
 //! |-----------------------------------|----------------|-----------------------|---------------------------|
 //! | whole in one frame and one read   | `input`        | `input`               | a copy, or a share        |
@@ -16,28 +11,24 @@
 use core::fmt;
 use core::ops::Range;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
+use super::chunk::{Carry, Piece, Place, check_cut, invalid_utf8};
 use super::close::{self, CloseCode, CloseFrame, InputEnd};
 use super::config::{Config, Delivery, Role};
 use super::error::ProtocolError;
 use super::frame::{Header, OpCode};
-use super::mask;
-use super::message::{ChunkDataRef, ChunkRef, Event, EventRef, Kind, Message, MessageRef};
-use super::utf8::{self, Gathered, Utf8Bytes, Utf8Error, Validator};
+use super::incoming::Incoming;
+use super::input::Input;
+use super::message::{Event, EventRef, Kind, Message, MessageRef};
+use super::utf8::{self, Gathered, Utf8Bytes};
 
 /// The receiving half of a connection: bytes in, events out.
 ///
 /// What it owes the peer (a pong, a Close) it hands to the sending half by [`take_answer`](Self::take_answer);
 /// a [`Connection`](super::Connection) does so by itself.
 pub struct Receiver {
-    /// Bytes that are not parsed yet, from `start` on.
-    input: BytesMut,
-    start: usize,
-    /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
-    unmasked: usize,
-    /// The room that the next read gets.
-    room: usize,
+    input: Input,
     config: Config,
     /// Who sends what comes in.
     peer: Role,
@@ -48,10 +39,7 @@ pub struct Receiver {
     gathered: Gathered,
     /// Whether the gathered message was lent out.
     delivered: bool,
-    /// A character in chunks whose bytes lie in two frames.
     carry: Carry,
-    /// Such a character, once it is whole and lent out.
-    carried: [u8; 4],
     answer: Option<Answer>,
 }
 
@@ -73,6 +61,8 @@ enum End {
     Open,
     Close(Option<CloseFrame>),
     Failed(ProtocolError),
+    /// The transport ended, and all that came was parsed.
+    Lost,
 }
 
 /// The data frame whose payload is coming in.
@@ -83,20 +73,6 @@ struct Frame {
     len: u64,
     /// How much of it was unmasked.
     seen: u64,
-}
-
-/// The message whose frames are coming in.
-#[derive(Clone, Copy, Debug)]
-struct Incoming {
-    kind: Kind,
-    /// The lengths of its frames so far, the one that is coming in included.
-    announced: u64,
-    fragments: u32,
-    empty_fragments: u32,
-    /// In chunks: the bytes before the chunk that is next.
-    delivered: u64,
-    /// In chunks: whether a chunk was delivered.
-    started: bool,
 }
 
 /// Where the next event lies, so that it can be lent or taken.
@@ -112,29 +88,10 @@ enum Step {
     Chunk(Piece),
 }
 
-struct Piece {
-    kind: Kind,
-    place: Place,
-    /// The bytes of the message before it.
-    offset: u64,
-    first: bool,
-    last: bool,
-}
-
-enum Place {
-    /// In `input`; for text, so many bytes behind it begin a character.
-    Input { range: Range<usize>, cut: usize },
-    /// In `carried`.
-    Carried { len: usize },
-}
-
 impl Receiver {
     pub(crate) fn new(peer: Role, config: Config, input: BytesMut) -> Self {
         Self {
-            input,
-            start: 0,
-            unmasked: 0,
-            room: config.read_size as usize,
+            input: Input::new(input, &config),
             config,
             peer,
             end: End::Open,
@@ -144,42 +101,30 @@ impl Receiver {
             gathered: Gathered::default(),
             delivered: false,
             carry: Carry::default(),
-            carried: [0; 4],
             answer: None,
         }
     }
 
     /// See [`Connection::input`](super::Connection::input).
     pub fn input(&mut self) -> &mut BytesMut {
-        self.discard_parsed();
-        // What the frame lacks, within what a read should have, grows with the bytes that came and not
-        // with what a header claims.
-        let missing = self.frame.map_or(0, |frame| frame.len - frame.seen);
-        let missing = usize::try_from(missing).unwrap_or(usize::MAX).min(self.gathered.as_bytes().len());
-        let room = self.room.max(missing).min(Config::MOST_READ.max(self.room));
-        if self.input.capacity() - self.input.len() < room {
-            self.input.reserve(room);
-        }
-        &mut self.input
+        // What the frame lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
+        let missing = self.frame.map_or(0, |frame| frame.missing());
+        self.input.buffer(missing.min(self.gathered.as_bytes().len()))
     }
 
     /// See [`Connection::feed`](super::Connection::feed).
     pub fn feed(&mut self, data: &[u8]) {
-        self.discard_parsed();
-        self.input.extend_from_slice(data);
+        self.input.feed(data);
     }
 
     /// See [`Connection::take_input`](super::Connection::take_input).
     pub fn take_input(&mut self) -> BytesMut {
-        self.discard_parsed();
-        core::mem::take(&mut self.input)
+        self.input.take()
     }
 
     /// See [`Connection::put_input`](super::Connection::put_input).
-    pub fn put_input(&mut self, mut input: BytesMut) {
-        self.discard_parsed();
-        input.extend_from_slice(&self.input);
-        self.input = input;
+    pub fn put_input(&mut self, input: BytesMut) {
+        self.input.put(input);
     }
 
     /// See [`Connection::input_eof`](super::Connection::input_eof).
@@ -196,11 +141,7 @@ impl Receiver {
         Ok(Some(match self.step()? {
             Step::Nothing => return Ok(None),
             Step::Whole(kind, range) if self.shares(range.len()) => {
-                // `start` is the end of `range`.
-                let mut payload = self.input.split_to(range.end);
-                self.start = 0;
-                payload.advance(range.start);
-                let payload = payload.freeze();
+                let payload = self.input.split(range);
                 Event::Message(match kind {
                     Kind::Binary => Message::Binary(payload),
                     Kind::Text => match Utf8Bytes::try_from(payload) {
@@ -236,11 +177,7 @@ impl Receiver {
 
     /// Gives back memory that holds nothing.
     pub fn release(&mut self) {
-        self.discard_parsed();
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-            self.room = self.config.read_size as usize;
-        }
+        self.input.release();
         if self.delivered || self.message.is_none() {
             self.gathered.clear(0);
             self.delivered = false;
@@ -265,6 +202,7 @@ impl Receiver {
             End::Open => InputEnd::Open,
             End::Close(_) => InputEnd::Close,
             End::Failed(_) => InputEnd::Failed,
+            End::Lost => InputEnd::Lost,
         }
     }
 
@@ -272,7 +210,7 @@ impl Receiver {
     pub(crate) const fn close_frame(&self) -> Option<&Option<CloseFrame>> {
         match &self.end {
             End::Close(frame) => Some(frame),
-            End::Open | End::Failed(_) => None,
+            End::Open | End::Failed(_) | End::Lost => None,
         }
     }
 
@@ -280,42 +218,14 @@ impl Receiver {
         self.answer.is_some()
     }
 
-    pub(crate) const fn owes_close(&self) -> bool {
-        matches!(self.answer, Some(Answer::Close(_) | Answer::Fail(_)))
-    }
-
     /// Fails the connection (RFC 6455 §7.1.7).
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.end.fail(&mut self.answer, error)
     }
 
-    fn discard_parsed(&mut self) {
-        if self.start < self.input.len() {
-            self.input.advance(self.start);
-        } else if self.input.capacity() > Config::MOST_READ {
-            // A `BytesMut` remembers its size: only a new one is small again.
-            self.input = BytesMut::new();
-        } else {
-            self.adapt_room();
-            self.input.clear();
-        }
-        self.start = 0;
-    }
-
-    /// Follows the traffic: twice the room when reads fill it, half when they leave most of it.
-    fn adapt_room(&mut self) {
-        let read = self.input.len();
-        if read >= self.room && self.room < Config::MOST_READ {
-            self.room *= 2;
-        } else if read > 0 && read < self.room / 4 && self.room > self.config.read_size as usize {
-            self.room /= 2;
-        }
-    }
-
     /// Whether a payload of `len` bytes in `input` is shared rather than copied.
     fn shares(&self, len: usize) -> bool {
-        let buffer = self.room.max(self.input.capacity());
-        len >= self.config.copy_below as usize && len.saturating_mul(Config::MOST_PINNED) >= buffer
+        len >= self.config.copy_below as usize && self.input.can_share(len)
     }
 
     fn step(&mut self) -> Result<Step, ProtocolError> {
@@ -323,12 +233,12 @@ impl Receiver {
             End::Open => {}
             // RFC 6455 §1.4: after a Close, "the endpoint discards any further data received";
             // §7.1.7: after a failure, it "MUST NOT continue to attempt to process data".
-            End::Close(_) => {
-                self.start = self.input.len();
+            End::Close(_) | End::Lost => {
+                self.input.discard();
                 return Ok(Step::Nothing);
             }
             End::Failed(error) => {
-                self.start = self.input.len();
+                self.input.discard();
                 return Err(error);
             }
         }
@@ -336,7 +246,11 @@ impl Receiver {
             self.gathered.clear(Config::MOST_READ);
             self.delivered = false;
         }
-        self.parse().map_err(|error| self.fail(error))
+        let step = self.parse().map_err(|error| self.fail(error))?;
+        if self.eof && matches!(step, Step::Nothing) {
+            self.end = End::Lost;
+        }
+        Ok(step)
     }
 
     fn parse(&mut self) -> Result<Step, ProtocolError> {
@@ -356,24 +270,18 @@ impl Receiver {
             if header.opcode.is_control() {
                 // At most 125 bytes: waiting for all of them costs nothing.
                 let len = header.len as usize;
-                let payload = self.start + length..self.start + length + len;
-                if self.input.len() < payload.end {
+                if self.input.len() < length + len {
                     return Ok(Step::Nothing);
                 }
-                self.start = payload.end;
-                self.unmask(payload.clone(), header.key, 0);
+                self.input.consume(length);
+                let payload = self.whole_payload(&header, len);
                 return self.control(header.opcode, payload);
             }
-            self.start += length;
-            let message = self.enter(&header)?;
+            self.input.consume(length);
+            let message = Incoming::enter(self.message, &header, &self.config)?;
             if header.fin && message.fragments == 1 && self.config.delivery == Delivery::Whole {
-                // Within `max_frame`, or the sum would be over `usize::MAX`, which no input reaches.
-                let end = usize::try_from(header.len).ok().and_then(|len| self.start.checked_add(len));
-                if let Some(end) = end.filter(|&end| end <= self.input.len()) {
-                    let payload = self.start..end;
-                    self.start = end;
-                    self.unmask(payload.clone(), header.key, 0);
-                    return Ok(Step::Whole(message.kind, payload));
+                if let Some(len) = usize::try_from(header.len).ok().filter(|&len| len <= self.input.len()) {
+                    return Ok(Step::Whole(message.kind, self.whole_payload(&header, len)));
                 }
             }
             self.message = Some(message);
@@ -383,91 +291,43 @@ impl Receiver {
 
     /// The header at `start`, if all of it is there, checked as far as it is there.
     fn header(&self) -> Result<Option<(Header, usize)>, ProtocolError> {
-        let bytes = &self.input[self.start..];
+        let bytes = self.input.unparsed();
         let Some(&first) = bytes.first() else { return Ok(None) };
         let (_, rsv1, opcode) = Header::decode_first(first)?;
         // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings".
         if rsv1 {
             return Err(ProtocolError::ReservedBit(1));
         }
+        let message = self.message.as_ref();
         if !opcode.is_control() {
-            match (opcode, &self.message) {
-                // RFC 6455 §5.4: a message is one frame that begins it, then continuations.
-                (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
-                (OpCode::Text | OpCode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
-                (_, Some(message)) if message.fragments >= self.config.max_fragments => {
-                    return Err(ProtocolError::TooManyFragments { max: self.config.max_fragments });
-                }
-                _ => {}
-            }
+            Incoming::check_order(message, opcode, &self.config)?;
         }
         let decoded = Header::decode(bytes, self.peer)?;
         if !opcode.is_control() {
-            self.check_len(decoded.map_or_else(|| Header::least_len(bytes), |(header, _)| header.len))?;
+            let len = decoded.map_or_else(|| Header::least_len(bytes), |(header, _)| header.len);
+            Incoming::check_len(message, len, &self.config)?;
         }
         Ok(decoded)
-    }
-
-    /// RFC 6455 §10.4: limits on "the total message size after reassembly" and on the frame, before a
-    /// byte of the payload is taken.
-    fn check_len(&self, len: u64) -> Result<(), ProtocolError> {
-        let before = self.message.map_or(0, |message| message.announced);
-        if self.config.delivery == Delivery::Chunks {
-            let max = self.config.max_streamed;
-            return if len > max.saturating_sub(before) {
-                Err(ProtocolError::StreamTooBig { max })
-            } else {
-                Ok(())
-            };
-        }
-        let (max_message, max_frame) = (self.config.max_message, self.config.max_frame);
-        let left = (max_message as u64).saturating_sub(before);
-        // The tighter limit gives the error, so that a length cut short fails as the whole one would.
-        if left <= max_frame as u64 {
-            if len > left {
-                return Err(ProtocolError::MessageTooBig { max: max_message });
-            }
-        } else if len > max_frame as u64 {
-            return Err(ProtocolError::FrameTooBig { max: max_frame });
-        }
-        Ok(())
-    }
-
-    /// Counts a data frame into its message.
-    fn enter(&self, header: &Header) -> Result<Incoming, ProtocolError> {
-        let kind = if header.opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
-        let mut message = self.message.unwrap_or(Incoming {
-            kind,
-            announced: 0,
-            fragments: 0,
-            empty_fragments: 0,
-            delivered: 0,
-            started: false,
-        });
-        // Checked against the limit, or without one: 2^64 bytes never come.
-        message.announced = message.announced.saturating_add(header.len);
-        message.fragments = message.fragments.saturating_add(1);
-        if header.len == 0 && !header.fin {
-            message.empty_fragments = message.empty_fragments.saturating_add(1);
-            if message.empty_fragments > self.config.max_empty_fragments {
-                return Err(ProtocolError::TooManyEmptyFragments { max: self.config.max_empty_fragments });
-            }
-        }
-        Ok(message)
     }
 
     /// Takes what is there of a frame into `gathered`.
     fn gather(&mut self, mut frame: Frame, message: Incoming) -> Result<Step, ProtocolError> {
         let payload = self.take_payload(&mut frame);
-        let (start, end) = (payload.start, payload.end);
-        let piece = &self.input[payload];
+        let len = payload.len();
+        let piece = self.input.at(payload);
         // The last frame tells the length of the message.
         let limit = if frame.fin { message.announced as usize } else { self.config.max_message };
         match message.kind {
             Kind::Text => self.gathered.feed_text(piece, limit)?,
             Kind::Binary => self.gathered.feed(piece, limit),
         }
-        if !self.leave(frame, end - start) || !frame.fin {
+        self.input.consume(len);
+        if !frame.is_done() {
+            self.frame = Some(frame);
+            return Ok(Step::Nothing);
+        }
+        self.frame = None;
+        if !frame.fin {
             return Ok(Step::Nothing);
         }
         self.message = None;
@@ -478,41 +338,40 @@ impl Receiver {
     /// has not come stays in `input`, or in `carry` if it goes on in the next frame.
     fn chunk(&mut self, mut frame: Frame, mut message: Incoming) -> Result<Step, ProtocolError> {
         let payload = self.take_payload(&mut frame);
-        let bytes = &self.input[payload.clone()];
-        let (consumed, place) = match message.kind {
-            Kind::Binary => (bytes.len(), Place::Input { range: payload, cut: 0 }),
-            Kind::Text if self.carry.len > 0 => {
-                let consumed = self.carry.fill(bytes).map_err(|()| invalid_utf8(message.delivered))?;
-                (consumed, Place::Carried { len: self.carry.take(&mut self.carried) })
+        let bytes = self.input.at(payload.clone());
+        let available = bytes.len();
+        let (consumed, len, place) = match message.kind {
+            Kind::Binary => (available, available, Place::Input { range: payload, cut: 0 }),
+            Kind::Text if !self.carry.is_empty() => {
+                let (consumed, len) = self.carry.go_on(bytes, message.delivered)?;
+                (consumed, len, Place::Carried { len })
             }
             Kind::Text => {
-                let whole = utf8::whole_characters(bytes);
-                let range = payload.start..payload.start + whole;
-                let cut = bytes.len() - whole;
-                if whole == 0 {
+                let len = utf8::whole_characters(bytes);
+                let place = Place::Input { range: payload.start..payload.start + len, cut: available - len };
+                if len == 0 {
                     check_cut(bytes, message.delivered)?;
                 }
                 if frame.is_done() {
-                    self.carry.set(&bytes[whole..]);
-                    (bytes.len(), Place::Input { range, cut })
+                    self.carry.begin(&bytes[len..]);
+                    (available, len, place)
                 } else {
-                    (whole, Place::Input { range, cut })
+                    (len, len, place)
                 }
             }
         };
-        let last = self.leave(frame, consumed) && frame.fin;
-        let (len, cut) = match &place {
-            Place::Input { range, cut } => (range.len(), *cut),
-            Place::Carried { len } => (*len, 0),
-        };
-        if last && len == 0 && (cut > 0 || self.carry.len > 0) {
+        self.input.consume(consumed);
+        let ends = frame.is_done() && consumed == available;
+        self.frame = if ends { None } else { Some(frame) };
+        let last = ends && frame.fin;
+        if len == 0 && !last {
+            return Ok(Step::Nothing);
+        }
+        if last && len == 0 && !self.carry.is_empty() {
             return Err(invalid_utf8(message.delivered));
         }
         let piece =
             Piece { kind: message.kind, place, offset: message.delivered, first: !message.started, last };
-        if len == 0 && !last {
-            return Ok(Step::Nothing);
-        }
         message.delivered += len as u64;
         message.started = true;
         self.message = if last { None } else { Some(message) };
@@ -521,31 +380,16 @@ impl Receiver {
 
     /// Unmasks what is there of a frame, and gives all of it that was not consumed.
     fn take_payload(&mut self, frame: &mut Frame) -> Range<usize> {
-        // Bytes that were lent out may not have come back.
-        let from = (self.start + self.unmasked).min(self.input.len());
-        let left = usize::try_from(frame.len - frame.seen).unwrap_or(usize::MAX);
-        let end = from + left.min(self.input.len() - from);
-        // Only the offset modulo 4 matters.
-        self.unmask(from..end, frame.key, frame.seen as usize);
-        frame.seen += (end - from) as u64;
-        self.unmasked = end - self.start;
-        self.start..end
+        // Of the offset only the rest modulo 4 matters, which no cast loses.
+        let (payload, new) = self.input.unmask(frame.key, frame.seen as usize, frame.missing());
+        frame.seen += new as u64;
+        payload
     }
 
-    /// Consumes bytes of the payload; tells whether the frame ends with them.
-    fn leave(&mut self, frame: Frame, consumed: usize) -> bool {
-        self.start += consumed;
-        self.unmasked -= consumed;
-        let ends = frame.is_done() && self.unmasked == 0;
-        self.frame = if ends { None } else { Some(frame) };
-        ends
-    }
-
-    fn unmask(&mut self, range: Range<usize>, key: Option<[u8; 4]>, offset: usize) {
-        // RFC 6455 §6.2: "the server MUST remove masking for data frames received from a client".
-        if let Some(key) = key {
-            mask::apply(&mut self.input[range], key, offset);
-        }
+    /// Unmasks and consumes a payload that is there as a whole.
+    fn whole_payload(&mut self, header: &Header, len: usize) -> Range<usize> {
+        self.input.unmask(header.key, 0, len);
+        self.input.consume(len)
     }
 
     fn control(&mut self, opcode: OpCode, payload: Range<usize>) -> Result<Step, ProtocolError> {
@@ -553,12 +397,12 @@ impl Receiver {
             OpCode::Ping => {
                 // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response".
                 if self.config.auto_pong {
-                    self.answer = Some(Answer::Pong(Bytes::copy_from_slice(&self.input[payload.clone()])));
+                    self.answer = Some(Answer::Pong(Bytes::copy_from_slice(self.input.at(payload.clone()))));
                 }
                 Ok(Step::Ping(payload))
             }
             OpCode::Close => {
-                let frame = decode_close(&self.input[payload])?;
+                let frame = decode_close(self.input.at(payload))?;
                 // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a
                 // Close frame, the endpoint MUST send a Close frame in response."
                 if self.config.auto_close {
@@ -573,11 +417,11 @@ impl Receiver {
 
     /// Lends the event that `step` found.
     fn lend(&mut self, step: Step) -> Result<Option<EventRef<'_>>, ProtocolError> {
-        let Self { input, gathered, carried, end, answer, .. } = self;
+        let Self { input, gathered, carry, end, answer, .. } = self;
         let message = match step {
             Step::Nothing => return Ok(None),
-            Step::Whole(Kind::Binary, range) => MessageRef::Binary(&input[range]),
-            Step::Whole(Kind::Text, range) => match utf8::check(&input[range]) {
+            Step::Whole(Kind::Binary, range) => MessageRef::Binary(input.at(range)),
+            Step::Whole(Kind::Text, range) => match utf8::check(input.at(range)) {
                 Ok(text) => MessageRef::Text(text),
                 Err(error) => return Err(end.fail(answer, error.into())),
             },
@@ -591,14 +435,14 @@ impl Receiver {
                     },
                 }
             }
-            Step::Ping(range) => MessageRef::Ping(&input[range]),
-            Step::Pong(range) => MessageRef::Pong(&input[range]),
+            Step::Ping(range) => MessageRef::Ping(input.at(range)),
+            Step::Pong(range) => MessageRef::Pong(input.at(range)),
             Step::Close => match end {
                 End::Close(frame) => MessageRef::Close(frame.as_ref()),
-                End::Open | End::Failed(_) => MessageRef::Close(None),
+                End::Open | End::Failed(_) | End::Lost => MessageRef::Close(None),
             },
             Step::Chunk(piece) => {
-                return match piece.lend(input, carried) {
+                return match piece.lend(input, carry) {
                     Ok(chunk) => Ok(Some(EventRef::Chunk(chunk))),
                     Err(error) => Err(end.fail(answer, error)),
                 };
@@ -615,7 +459,7 @@ impl fmt::Debug for Receiver {
             .field("peer", &self.peer)
             .field("end", &self.input_end())
             .field("eof", &self.eof)
-            .field("buffered", &(self.input.len() - self.start))
+            .field("buffered", &self.input.len())
             .field("frame", &self.frame)
             .finish_non_exhaustive()
     }
@@ -634,85 +478,11 @@ impl Frame {
     const fn is_done(&self) -> bool {
         self.seen == self.len
     }
-}
 
-impl Piece {
-    fn lend<'a>(self, input: &'a [u8], carried: &'a [u8; 4]) -> Result<ChunkRef<'a>, ProtocolError> {
-        let (bytes, cut) = match self.place {
-            Place::Input { range, cut } => (&input[range.clone()], &input[range.end..range.end + cut]),
-            Place::Carried { len } => (&carried[..len], &[][..]),
-        };
-        let data = match self.kind {
-            Kind::Binary => ChunkDataRef::Binary(bytes),
-            Kind::Text => {
-                let text = utf8::check(bytes).map_err(|error| invalid_utf8(self.offset + error.offset))?;
-                let end = self.offset + text.len() as u64;
-                check_cut(cut, end)?;
-                if self.last && !cut.is_empty() {
-                    return Err(invalid_utf8(end));
-                }
-                ChunkDataRef::Text(text)
-            }
-        };
-        Ok(ChunkRef { data, first: self.first, last: self.last })
+    /// How much of the payload has not come, as far as memory can hold it.
+    fn missing(&self) -> usize {
+        usize::try_from(self.len - self.seen).unwrap_or(usize::MAX)
     }
-}
-
-/// The beginning of a character, and then all of it.
-#[derive(Debug, Default)]
-struct Carry {
-    bytes: [u8; 4],
-    len: usize,
-    whole: bool,
-}
-
-impl Carry {
-    fn set(&mut self, bytes: &[u8]) {
-        self.bytes[..bytes.len()].copy_from_slice(bytes);
-        self.len = bytes.len();
-    }
-
-    /// Adds bytes until the character is whole; gives how many it took.
-    fn fill(&mut self, bytes: &[u8]) -> Result<usize, ()> {
-        for (taken, &byte) in bytes.iter().enumerate() {
-            self.bytes[self.len] = byte;
-            self.len += 1;
-            match core::str::from_utf8(&self.bytes[..self.len]) {
-                Ok(_) => {
-                    self.whole = true;
-                    return Ok(taken + 1);
-                }
-                Err(error) if error.error_len().is_none() => {}
-                Err(_) => return Err(()),
-            }
-        }
-        Ok(bytes.len())
-    }
-
-    /// Moves the character to `out` if it is whole; gives its length, or zero.
-    fn take(&mut self, out: &mut [u8; 4]) -> usize {
-        if !self.whole {
-            return 0;
-        }
-        *out = self.bytes;
-        self.whole = false;
-        core::mem::take(&mut self.len)
-    }
-}
-
-impl From<Utf8Error> for ProtocolError {
-    fn from(error: Utf8Error) -> Self {
-        invalid_utf8(error.offset)
-    }
-}
-
-const fn invalid_utf8(offset: u64) -> ProtocolError {
-    ProtocolError::InvalidUtf8 { offset }
-}
-
-/// Whether `bytes` can begin a character that ends later.
-fn check_cut(bytes: &[u8], offset: u64) -> Result<(), ProtocolError> {
-    Validator::new().feed(bytes).map_err(|_| invalid_utf8(offset))
 }
 
 /// RFC 6455 §5.5.1: the body of a Close is empty, or begins with a code of two bytes; the rest is a

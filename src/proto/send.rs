@@ -33,6 +33,10 @@ pub struct Sender {
     closed: bool,
     /// Our Close is queued or written.
     close_sent: bool,
+    /// The peer's Close came.
+    peer_closed: bool,
+    /// The transport takes no more bytes.
+    output_lost: bool,
 }
 
 /// A message under way in fragments.
@@ -43,7 +47,17 @@ struct Outgoing {
 
 impl Sender {
     pub(crate) fn new(output: Output, config: Config, masks: Option<Box<dyn MaskSource>>) -> Self {
-        Self { output, masks, config, pong: None, message: None, closed: false, close_sent: false }
+        Self {
+            output,
+            masks,
+            config,
+            pong: None,
+            message: None,
+            closed: false,
+            close_sent: false,
+            peer_closed: false,
+            output_lost: false,
+        }
     }
 
     /// Queues a message. Large payloads are queued by reference, small ones are copied.
@@ -108,7 +122,7 @@ impl Sender {
     /// under way: end it with valid text, or close.
     pub fn send_fragment(&mut self, kind: Kind, data: &[u8], last: bool) -> Result<(), SendError> {
         let refused = |kind| Err(SendError::new(kind, None));
-        if let Some(kind) = self.refuses_any() {
+        if let Some(kind) = self.refuses_fragment() {
             return refused(kind);
         }
         let (opcode, mut text) = match &self.message {
@@ -150,12 +164,12 @@ impl Sender {
     pub fn answer(&mut self, answer: Answer) {
         match answer {
             // RFC 6455 §5.5.3: a newer ping takes the place of one not answered yet.
-            Answer::Pong(payload) => self.pong = Some(payload),
+            Answer::Pong(payload) => self.pong = (!self.output_lost).then_some(payload),
             // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             // status code it received."
             Answer::Close(frame) => {
+                self.peer_closed();
                 self.close_with(frame.map(|frame| (frame.code().get(), "")));
-                self.refuse();
             }
             // RFC 6455 §7.1.7: to fail the connection, an endpoint "SHOULD send a Close frame with an
             // appropriate status code" first.
@@ -176,6 +190,9 @@ impl Sender {
     /// Notes that the transport takes no more bytes: drops those that wait, and refuses messages.
     pub fn output_lost(&mut self) {
         self.refuse();
+        self.output_lost = true;
+        // A Close that was dropped was not sent.
+        self.close_sent &= !self.output.has_close();
         let waiting = self.output.remaining();
         self.output.advance(waiting);
     }
@@ -214,8 +231,19 @@ impl Sender {
         self.close_sent
     }
 
-    /// Refuses messages and pongs from now on: nobody listens any more.
+    /// Whether [`output_lost`](Self::output_lost) was called.
+    pub(crate) const fn is_output_lost(&self) -> bool {
+        self.output_lost
+    }
+
+    /// Refuses new messages, but takes the rest of one in fragments: the peer's Close came.
     /// RFC 6455 §5.5.2: a Ping is answered "unless it already received a Close frame".
+    pub(crate) fn peer_closed(&mut self) {
+        self.peer_closed = true;
+        self.pong = None;
+    }
+
+    /// Refuses messages and pongs from now on: nobody listens any more.
     pub(crate) fn refuse(&mut self) {
         self.closed = true;
         self.pong = None;
@@ -233,6 +261,7 @@ impl Sender {
                 payload[2..len].copy_from_slice(reason.as_bytes());
             }
             self.frame(OpCode::Close, true, &payload[..len]);
+            self.output.mark_close();
             (self.close_sent, self.closed) = (true, true);
         }
     }
@@ -249,8 +278,16 @@ impl Sender {
     }
 
     fn refuses_any(&self) -> Option<SendErrorKind> {
+        // RFC 6455 §6.1: "The endpoint MUST ensure the WebSocket connection is in the OPEN state"; a Close
+        // that came, or that we sent, ends that (§7.1.3).
+        if self.peer_closed { Some(SendErrorKind::Closed) } else { self.refuses_fragment() }
+    }
+
+    /// RFC 6455 §5.5.1: "if the majority of a fragmented message is already sent, an endpoint MAY send the
+    /// remaining fragments before sending a Close frame".
+    fn refuses_fragment(&self) -> Option<SendErrorKind> {
         // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
-        if self.closed {
+        if self.closed || (self.peer_closed && self.message.is_none()) {
             Some(SendErrorKind::Closed)
         } else if self.queued() >= self.config.max_queued {
             Some(SendErrorKind::Full)

@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 let _ = self.connection.next_event();
             }
             // Reading never waits for writing: two ends that both write would wait for each other.
-            let written = self.poll_write(cx);
+            let _ = self.poll_write(cx);
             let shutting = self.connection.wants_shutdown()
                 && self.stage == Stage::Open
                 && self.poll_shutdown(cx).is_pending();
@@ -264,9 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 return Poll::Pending;
             }
             if !self.connection.wants_input() && !self.connection.wants_discard() {
-                // All that is left is to write.
-                ready!(written);
-                continue;
+                // All that is left is to write, or for the application to close.
+                return Poll::Pending;
             }
             let read = {
                 let read = pin!(self.stream.read_buf(self.connection.input()));
@@ -291,10 +290,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether nothing is left to do but to tell how it ended.
     fn is_over(&self) -> bool {
         let connection = &self.connection;
-        // Without a way to answer, there is nothing to wait for behind the peer's last frame.
-        if self.write_error.is_some() && connection.close_status().is_some() {
-            return !connection.wants_discard();
-        }
         let busy = connection.wants_input() || connection.wants_output() || connection.wants_discard();
         let waits = connection.wants_shutdown() && self.stage == Stage::Open;
         connection.state() == State::Closed && !busy && !waits
@@ -302,7 +297,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Ends the connection; gives the error to tell, if it did not end well.
     fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
-        let written = !self.connection.wants_output();
         self.stage = Stage::Ended;
         self.deadline = None;
         self.connection.output_lost();
@@ -312,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         match self.close_status() {
             // After both Closes it does not matter how the transport ends.
-            Some(status) if status.clean && written => Ok(()),
+            Some(status) if status.clean => Ok(()),
             _ => Err(match (error, self.write_error) {
                 (Some(error), _) => error,
                 (None, Some(kind)) => Error::Io(kind.into()),

@@ -1,0 +1,92 @@
+//! The message whose frames come in: their order, their sizes, and their number (RFC 6455 §5.4, §10.4).
+
+#![forbid(unsafe_code)]
+
+use super::config::{Config, Delivery};
+use super::error::ProtocolError;
+use super::frame::{Header, OpCode};
+use super::message::Kind;
+
+/// The message of which a frame came, but not the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) kind: Kind,
+    /// The lengths of its frames so far, the one that is coming in included.
+    pub(crate) announced: u64,
+    /// The frames so far, the one that is coming in included.
+    pub(crate) fragments: u32,
+    empty_fragments: u32,
+    /// In chunks: the bytes before the chunk that is next.
+    pub(crate) delivered: u64,
+    /// In chunks: whether a chunk was delivered.
+    pub(crate) started: bool,
+}
+
+impl Incoming {
+    /// Whether a data frame may follow upon `message`, the one under way.
+    pub(crate) const fn check_order(
+        message: Option<&Self>,
+        opcode: OpCode,
+        config: &Config,
+    ) -> Result<(), ProtocolError> {
+        match (opcode, message) {
+            // RFC 6455 §5.4: a message is one frame that begins it, then continuations.
+            (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => Err(ProtocolError::ExpectedContinuation),
+            (_, Some(message)) if message.fragments >= config.max_fragments => {
+                Err(ProtocolError::TooManyFragments { max: config.max_fragments })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// RFC 6455 §10.4: limits on "the total message size after reassembly" and on the frame, before a
+    /// byte of the payload is taken. `len` may be the least that a header cut short announces.
+    pub(crate) fn check_len(message: Option<&Self>, len: u64, config: &Config) -> Result<(), ProtocolError> {
+        let before = message.map_or(0, |message| message.announced);
+        let (limit, error) = match config.delivery {
+            Delivery::Chunks => {
+                let max = config.max_streamed;
+                (max.saturating_sub(before), ProtocolError::StreamTooBig { max })
+            }
+            // The tighter limit gives the error, so that a length cut short fails as the whole one would.
+            Delivery::Whole => {
+                let (max, max_frame) = (config.max_message, config.max_frame);
+                let left = (max as u64).saturating_sub(before);
+                if left <= max_frame as u64 {
+                    (left, ProtocolError::MessageTooBig { max })
+                } else {
+                    (max_frame as u64, ProtocolError::FrameTooBig { max: max_frame })
+                }
+            }
+        };
+        if len > limit { Err(error) } else { Ok(()) }
+    }
+
+    /// The message with the data frame of this header in it.
+    pub(crate) fn enter(
+        message: Option<Self>,
+        header: &Header,
+        config: &Config,
+    ) -> Result<Self, ProtocolError> {
+        let kind = if header.opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
+        let mut message = message.unwrap_or(Self {
+            kind,
+            announced: 0,
+            fragments: 0,
+            empty_fragments: 0,
+            delivered: 0,
+            started: false,
+        });
+        // Checked against the limit, or without one: 2^64 bytes never come.
+        message.announced = message.announced.saturating_add(header.len);
+        message.fragments = message.fragments.saturating_add(1);
+        if header.len == 0 && !header.fin {
+            message.empty_fragments = message.empty_fragments.saturating_add(1);
+            if message.empty_fragments > config.max_empty_fragments {
+                return Err(ProtocolError::TooManyEmptyFragments { max: config.max_empty_fragments });
+            }
+        }
+        Ok(message)
+    }
+}

@@ -1,0 +1,152 @@
+//! Bytes that came in and are not parsed yet, and how much room the next read gets.
+//!
+//! ```text
+//!   bytes: [ parsed | unmasked | as it came ]
+//!                   ^ start
+//! ```
+
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::config::Config;
+use super::mask;
+
+/// The input of a connection. A parsed range stays where it is until the next byte comes in.
+pub(crate) struct Input {
+    bytes: BytesMut,
+    start: usize,
+    /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
+    unmasked: usize,
+    /// The room that the next read gets.
+    room: usize,
+    read_size: usize,
+}
+
+impl Input {
+    pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
+        let read_size = config.read_size as usize;
+        Self { bytes, start: 0, unmasked: 0, room: read_size, read_size }
+    }
+
+    /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`
+    /// within the most that one read gets.
+    pub(crate) fn buffer(&mut self, more: usize) -> &mut BytesMut {
+        self.discard_parsed();
+        let room = self.room.max(more.min(Config::MOST_READ));
+        if self.bytes.capacity() - self.bytes.len() < room {
+            self.bytes.reserve(room);
+        }
+        &mut self.bytes
+    }
+
+    pub(crate) fn feed(&mut self, data: &[u8]) {
+        self.discard_parsed();
+        self.bytes.extend_from_slice(data);
+    }
+
+    pub(crate) fn take(&mut self) -> BytesMut {
+        self.discard_parsed();
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// Puts bytes before those that are here.
+    pub(crate) fn put(&mut self, mut bytes: BytesMut) {
+        self.discard_parsed();
+        bytes.extend_from_slice(&self.bytes);
+        self.bytes = bytes;
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(crate) fn release(&mut self) {
+        self.discard_parsed();
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+            self.room = self.read_size;
+        }
+    }
+
+    /// Takes `len` bytes off the front as parsed; gives where they lie.
+    pub(crate) fn consume(&mut self, len: usize) -> Range<usize> {
+        let range = self.start..self.start + len;
+        self.start = range.end;
+        self.unmasked = self.unmasked.saturating_sub(len);
+        range
+    }
+
+    /// Drops all that came.
+    pub(crate) fn discard(&mut self) {
+        self.consume(self.len());
+    }
+
+    /// Unmasks (RFC 6455 §6.2) up to `limit` bytes behind those that are unmasked already, and gives all
+    /// that are unmasked now, and how many are new. `offset` is the place of the new ones in their payload.
+    pub(crate) fn unmask(
+        &mut self,
+        key: Option<[u8; 4]>,
+        offset: usize,
+        limit: usize,
+    ) -> (Range<usize>, usize) {
+        // Bytes that were lent out may not have come back.
+        let from = (self.start + self.unmasked).min(self.bytes.len());
+        let new = limit.min(self.bytes.len() - from);
+        if let Some(key) = key {
+            mask::apply(&mut self.bytes[from..from + new], key, offset);
+        }
+        self.unmasked = from + new - self.start;
+        (self.start..from + new, new)
+    }
+
+    /// Takes the parsed bytes in `range` out, without a copy. Nothing may be parsed behind them.
+    pub(crate) fn split(&mut self, range: Range<usize>) -> Bytes {
+        let mut parsed = self.bytes.split_to(range.end);
+        self.start = 0;
+        parsed.advance(range.start);
+        parsed.freeze()
+    }
+
+    /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.
+    pub(crate) fn can_share(&self, len: usize) -> bool {
+        len.saturating_mul(Config::MOST_PINNED) >= self.room.max(self.bytes.capacity())
+    }
+
+    /// How many bytes are not parsed.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// The bytes that are not parsed.
+    pub(crate) fn unparsed(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// The bytes at a place that was given earlier.
+    pub(crate) fn at(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    fn discard_parsed(&mut self) {
+        if self.start < self.bytes.len() {
+            self.bytes.advance(self.start);
+        } else if self.bytes.capacity() > Config::MOST_READ {
+            // A `BytesMut` remembers its size: only a new one is small again.
+            self.bytes = BytesMut::new();
+        } else {
+            self.adapt_room();
+            self.bytes.clear();
+        }
+        self.start = 0;
+    }
+
+    /// Follows the traffic: twice the room when reads fill it, half when they leave most of it.
+    fn adapt_room(&mut self) {
+        let read = self.bytes.len();
+        if read >= self.room && self.room < Config::MOST_READ {
+            self.room *= 2;
+        } else if read > 0 && read < self.room / 4 && self.room > self.read_size {
+            self.room /= 2;
+        }
+    }
+}
