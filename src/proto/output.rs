@@ -12,6 +12,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::{Buf, Bytes};
 
@@ -22,7 +23,6 @@ use super::frame::Header;
 /// `chunks_vectored`), write it, then [`advance`](Buf::advance) by what was taken.
 ///
 /// It knows where frames end, so that a pong can go out between the frames that wait.
-#[derive(Debug)]
 pub struct Output {
     arena: Vec<u8>,
     /// How much of the arena is written.
@@ -42,7 +42,6 @@ pub struct Output {
 }
 
 /// A payload by reference.
-#[derive(Debug)]
 struct Shared {
     /// How many bytes of the arena, dropped ones included, come before it.
     at: usize,
@@ -279,6 +278,13 @@ impl Buf for Output {
             self.front -= step;
             count -= step;
         }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Payloads and credentials stay out of logs.
+        f.debug_struct("Output").field("len", &self.len).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use ::tokio::net::TcpStream;
 use ::tokio::time::{Instant, timeout_at};
 
 use super::accept::set_nodelay;
-use super::options::Options;
+use super::options::{Options, after};
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
@@ -44,7 +44,7 @@ where
         return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
     }
     let request = prepare(ClientRequest::from_uri(&uri))?;
-    let deadline = Instant::now() + options.handshake_timeout;
+    let deadline = after(options.handshake_timeout);
     let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
     let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
     shake_hands(stream, &request, options, deadline).await
@@ -62,7 +62,7 @@ pub async fn connect_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    shake_hands(stream, request, options, Instant::now() + options.handshake_timeout).await
+    shake_hands(stream, request, options, after(options.handshake_timeout)).await
 }
 
 async fn shake_hands<S>(

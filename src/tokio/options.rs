@@ -4,6 +4,8 @@
 
 use core::time::Duration;
 
+use ::tokio::time::Instant;
+
 use crate::proto::{Config, HandshakeLimits};
 
 /// Limits and deadlines of a connection.
@@ -57,6 +59,15 @@ impl Options {
         self
     }
 }
+
+/// The time so long from now. What is too far away for the clock is as good as never.
+pub(super) fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
+}
+
+/// Thirty years: any clock can tell it.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 impl Default for Options {
     fn default() -> Self {

@@ -14,6 +14,7 @@ use ::tokio::task::coop;
 use ::tokio::time::{Instant, Sleep, sleep_until};
 use bytes::{Buf, Bytes};
 
+use super::options::after;
 use crate::error::{Deadline, Error};
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
@@ -38,8 +39,9 @@ pub struct WebSocket<S> {
     stream: S,
     connection: Connection,
     close_timeout: Duration,
-    /// Armed when the connection begins to close.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Set, once, when the connection begins to close.
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
     /// Bytes were written that the stream may still hold back.
     unflushed: bool,
     /// The stream does not take bytes any more.
@@ -68,6 +70,7 @@ impl<S> WebSocket<S> {
             connection,
             close_timeout,
             deadline: None,
+            timer: None,
             unflushed: false,
             write_error: None,
             failure: None,
@@ -111,7 +114,9 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`] hands the message back: see [`SendErrorKind`](crate::proto::SendErrorKind).
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        Ok(self.connection.send(message)?)
+        self.connection.send(message)?;
+        self.note_closing();
+        Ok(())
     }
 
     /// Queues a copy of a text. Never waits.
@@ -142,12 +147,20 @@ impl<S> WebSocket<S> {
     /// received, until [`recv`](Self::recv) gives `None`. Later calls do nothing.
     pub fn start_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
         self.connection.close(frame.into());
+        self.note_closing();
     }
 
     /// Whether [`recv`](Self::recv) has nothing more to give.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.stage == Stage::Ended
+    }
+
+    /// The time to close begins when either end closes, or the connection fails, and runs once.
+    fn note_closing(&mut self) {
+        if self.deadline.is_none() && self.connection.state() != State::Open {
+            self.deadline = Some(after(self.close_timeout));
+        }
     }
 }
 
@@ -219,26 +232,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        // A peer that sends without pause must not keep other tasks from running.
-        let turn = ready!(coop::poll_proceed(cx));
-        let polled = self.poll_event_in_turn(cx);
-        if polled.is_ready() {
-            turn.made_progress();
-        }
-        polled
-    }
-
-    fn poll_event_in_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
             if self.stage == Stage::Ended {
                 return Poll::Ready(Ok(None));
             }
+            // A peer that sends without pause must not keep other tasks from running.
+            let turn = ready!(coop::poll_proceed(cx));
             if self.failure.is_none() {
                 match self.connection.next_event() {
                     Ok(Some(event)) => {
+                        turn.made_progress();
                         // A pong, or the answer to a Close, begins to leave before the event is looked at.
                         if self.connection.wants_output() {
                             let _ = self.poll_write(cx);
+                        }
+                        if matches!(event, Event::Message(Message::Close(_))) {
+                            self.note_closing();
                         }
                         return Poll::Ready(Ok(Some(event)));
                     }
@@ -272,8 +281,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 read.poll(cx)
             };
             match read {
-                Poll::Ready(Ok(0)) => self.connection.input_eof(),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(count)) => {
+                    turn.made_progress();
+                    if count == 0 {
+                        self.connection.input_eof();
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     self.connection.input_eof();
                     return Poll::Ready(self.end(Some(Error::Io(error))).map(|()| None));
@@ -298,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Ends the connection; gives the error to tell, if it did not end well.
     fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
         self.stage = Stage::Ended;
-        self.deadline = None;
+        self.timer = None;
         self.connection.output_lost();
         self.connection.release();
         if let Some(failure) = self.failure.take() {
@@ -387,13 +400,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Poll::Pending
     }
 
-    /// Ready once the time to close is over. It begins when either end closes, or the connection fails.
+    /// Ready once the time to close is over.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connection.state() == State::Open {
-            return Poll::Pending;
-        }
-        let end = || Box::pin(sleep_until(Instant::now() + self.close_timeout));
-        self.deadline.get_or_insert_with(end).as_mut().poll(cx)
+        self.note_closing();
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(cx)
     }
 }
 
