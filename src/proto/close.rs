@@ -200,6 +200,8 @@ pub(crate) struct Standing {
     pub(crate) eof: bool,
     /// Our Close is queued or written.
     pub(crate) close_sent: bool,
+    /// Our Close is queued, and not written.
+    pub(crate) close_waits: bool,
     /// Nothing waits to be written.
     pub(crate) flushed: bool,
     /// The transport takes no more bytes.
@@ -209,12 +211,11 @@ pub(crate) struct Standing {
 impl Standing {
     pub(crate) const fn state(self) -> State {
         match self.input {
-            InputEnd::Lost => State::Closed,
             InputEnd::Open if self.answered() => State::Closing,
             InputEnd::Open => State::Open,
             InputEnd::Close if !self.answered() => State::Closing,
-            InputEnd::Close | InputEnd::Failed if self.flushed => State::Closed,
-            InputEnd::Close | InputEnd::Failed => State::Closing,
+            _ if self.flushed => State::Closed,
+            _ => State::Closing,
         }
     }
 
@@ -241,6 +242,6 @@ impl Standing {
 
     /// RFC 6455 §7.1.4: "clean" only "after the WebSocket closing handshake was completed".
     pub(crate) const fn clean(self) -> bool {
-        matches!(self.input, InputEnd::Close) && self.close_sent
+        matches!(self.input, InputEnd::Close) && self.close_sent && !self.close_waits
     }
 }

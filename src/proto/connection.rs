@@ -38,7 +38,7 @@ use super::utf8::Utf8Bytes;
 /// | both, all written, server    | Closed            | no                     | yes              | `None`                |
 /// | both, all written, client    | Closed            | until the end          | at the end       | `None`                |
 /// | protocol error               | Closing to Closed | no, but `wants_discard`| when written     | the same error        |
-/// | the transport ended before   | Closed            | no                     | when written     | what came, then `None`|
+/// | the transport ended before   | Closing to Closed | no                     | when written     | what came, then `None`|
 ///
 /// ```
 /// use taut::proto::{Config, Connection, EventRef};
@@ -285,7 +285,7 @@ impl Connection {
         self.standing().state()
     }
 
-    /// How the connection ended, once that is known.
+    /// How the connection ended, once that is known; clean only once our Close is written too.
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
         let (code, reason) = match self.receiver.close_frame() {
@@ -300,7 +300,8 @@ impl Connection {
         Some(CloseStatus { code, reason, clean: self.standing().clean() })
     }
 
-    /// Bytes that wait to be written: the measure of backpressure.
+    /// Bytes that wait to be written: the measure of backpressure. An answer that is owed to the event taken
+    /// last counts from the next call on.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.sender.queued()
@@ -334,6 +335,7 @@ impl Connection {
             input: self.receiver.input_end(),
             eof: self.receiver.is_eof(),
             close_sent: self.sender.close_sent(),
+            close_waits: self.sender.close_waits(),
             flushed: !self.wants_output(),
             output_lost: self.sender.is_output_lost(),
         }

@@ -17,6 +17,8 @@ use super::mask;
 /// The input of a connection. A parsed range stays where it is until the next byte comes in.
 pub(crate) struct Input {
     bytes: BytesMut,
+    /// How much of the memory of `bytes` lies before it: a `BytesMut` knows only what is behind its front.
+    gone: usize,
     start: usize,
     /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
     unmasked: usize,
@@ -28,7 +30,7 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
         let read_size = config.read_size as usize;
-        Self { bytes, start: 0, unmasked: 0, room: read_size, read_size }
+        Self { bytes, gone: 0, start: 0, unmasked: 0, room: read_size, read_size }
     }
 
     /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`
@@ -37,18 +39,20 @@ impl Input {
         self.discard_parsed();
         let room = self.room.max(more.min(Config::MOST_READ));
         if self.bytes.capacity() - self.bytes.len() < room {
-            self.bytes.reserve(room);
+            self.reserve(room);
         }
         &mut self.bytes
     }
 
     pub(crate) fn feed(&mut self, data: &[u8]) {
         self.discard_parsed();
+        self.reserve(data.len());
         self.bytes.extend_from_slice(data);
     }
 
     pub(crate) fn take(&mut self) -> BytesMut {
         self.discard_parsed();
+        self.gone = 0;
         core::mem::take(&mut self.bytes)
     }
 
@@ -56,14 +60,14 @@ impl Input {
     pub(crate) fn put(&mut self, mut bytes: BytesMut) {
         self.discard_parsed();
         bytes.extend_from_slice(&self.bytes);
-        self.bytes = bytes;
+        (self.bytes, self.gone) = (bytes, 0);
     }
 
     /// Gives back memory that holds nothing.
     pub(crate) fn release(&mut self) {
         self.discard_parsed();
         if self.bytes.is_empty() {
-            self.bytes = BytesMut::new();
+            (self.bytes, self.gone) = (BytesMut::new(), 0);
             self.room = self.read_size;
         }
     }
@@ -102,6 +106,7 @@ impl Input {
     /// Takes the parsed bytes in `range` out, without a copy. Nothing may be parsed behind them.
     pub(crate) fn split(&mut self, range: Range<usize>) -> Bytes {
         let mut parsed = self.bytes.split_to(range.end);
+        self.gone += range.end;
         self.start = 0;
         parsed.advance(range.start);
         parsed.freeze()
@@ -109,7 +114,7 @@ impl Input {
 
     /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.
     pub(crate) fn can_share(&self, len: usize) -> bool {
-        len.saturating_mul(Config::MOST_PINNED) >= self.room.max(self.bytes.capacity())
+        len.saturating_mul(Config::MOST_PINNED) >= self.memory()
     }
 
     /// How many bytes are not parsed.
@@ -127,12 +132,27 @@ impl Input {
         &self.bytes[range]
     }
 
+    /// The memory that holds the bytes.
+    fn memory(&self) -> usize {
+        self.gone + self.bytes.capacity()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let capacity = self.bytes.capacity();
+        self.bytes.reserve(more);
+        if self.bytes.capacity() != capacity {
+            // Moved, to its front or to new memory.
+            self.gone = 0;
+        }
+    }
+
     fn discard_parsed(&mut self) {
         if self.start < self.bytes.len() {
             self.bytes.advance(self.start);
-        } else if self.bytes.capacity() > Config::MOST_READ {
+            self.gone += self.start;
+        } else if self.memory() > Config::MOST_READ {
             // A `BytesMut` remembers its size: only a new one is small again.
-            self.bytes = BytesMut::new();
+            (self.bytes, self.gone) = (BytesMut::new(), 0);
         } else {
             self.adapt_room();
             self.bytes.clear();

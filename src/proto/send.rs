@@ -231,6 +231,11 @@ impl Sender {
         self.close_sent
     }
 
+    /// Whether our Close is queued, and not written.
+    pub(crate) const fn close_waits(&self) -> bool {
+        self.output.has_close()
+    }
+
     /// Whether [`output_lost`](Self::output_lost) was called.
     pub(crate) const fn is_output_lost(&self) -> bool {
         self.output_lost

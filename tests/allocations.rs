@@ -1,0 +1,675 @@
+//! What the engine takes from the heap: in proportion to the bytes that came, nothing for each message of an
+//! echo, nothing for an idle connection, and little for a peer that misbehaves.
+#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
+
+mod support;
+
+use core::alloc::{GlobalAlloc, Layout};
+use std::alloc::System;
+use std::cell::Cell;
+
+use bytes::{Buf, Bytes};
+use support::{connection, frame};
+use taut::proto::frame::{Header, MAX_HEADER, OpCode};
+use taut::proto::{Config, Connection, Delivery, Event, EventRef, Kind, Message, MessageRef, Role};
+
+/// Counts for each thread, so that tests may run beside each other.
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn note(grown: isize, count: usize) {
+    LIVE.set(LIVE.get() + grown);
+    COUNT.set(COUNT.get() + count);
+}
+
+// SAFETY: all work is the system's; the cells need no memory of their own and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize, 1);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize, 1);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize), 0);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size as isize - layout.size() as isize, 1);
+        // SAFETY: as the caller promised.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// What the heap held at some time.
+#[derive(Clone, Copy)]
+struct Heap {
+    live: isize,
+    count: usize,
+}
+
+impl Heap {
+    fn now() -> Self {
+        Self { live: LIVE.get(), count: COUNT.get() }
+    }
+
+    /// Bytes that are held beyond those of then.
+    fn grown(self) -> isize {
+        LIVE.get() - self.live
+    }
+
+    /// Allocations since then, those that grow one included.
+    fn allocations(self) -> usize {
+        COUNT.get() - self.count
+    }
+}
+
+const ROLES: [Role; 2] = [Role::Server, Role::Client];
+const DELIVERIES: [Delivery; 2] = [Delivery::Whole, Delivery::Chunks];
+/// The read buffer at first, and at most. See `Config::read_size`: 4 KiB and 64 KiB of room behind the
+/// beginning of a frame, in memory that doubles.
+const FIRST_BUFFER: isize = 2 * (4 << 10);
+const MOST_BUFFER: isize = 2 * (64 << 10);
+/// What a shared buffer needs beside its bytes: counters and pointers.
+const SMALL: isize = 256;
+
+fn no_limits() -> Config {
+    Config::new()
+        .max_message(usize::MAX)
+        .max_frame(usize::MAX)
+        .max_streamed(u64::MAX)
+        .max_fragments(u32::MAX)
+        .max_empty_fragments(u32::MAX)
+}
+
+/// A header that announces `len` bytes, which need not come.
+fn header(from: Role, opcode: OpCode, fin: bool, len: u64) -> Vec<u8> {
+    let key = (from == Role::Client).then_some([0; 4]);
+    let mut bytes = [0; MAX_HEADER];
+    let length = Header { fin, rsv1: false, opcode, key, len }.encode(&mut bytes);
+    bytes[..length].to_vec()
+}
+
+/// One read, as a socket does it: into the room that there is.
+fn read<'a>(connection: &mut Connection, wire: &'a [u8]) -> &'a [u8] {
+    let input = connection.input();
+    let count = wire.len().min(input.capacity() - input.len());
+    input.extend_from_slice(&wire[..count]);
+    &wire[count..]
+}
+
+/// Takes all events; gives how many.
+fn take(connection: &mut Connection, borrowed: bool) -> usize {
+    let mut count = 0;
+    while if borrowed {
+        connection.next_event_ref().unwrap().is_some()
+    } else {
+        connection.next_event().unwrap().is_some()
+    } {
+        count += 1;
+    }
+    count
+}
+
+/// Writes all that waits, piece by piece; gives the number of bytes.
+fn write(connection: &mut Connection) -> usize {
+    let mut count = 0;
+    while connection.wants_output() {
+        let output = connection.output();
+        let piece = output.chunk().len();
+        output.advance(piece);
+        count += piece;
+    }
+    count
+}
+
+#[test]
+fn a_header_that_announces_much_costs_the_read_buffer() {
+    let claims = [(no_limits(), 1 << 62), (Config::new(), 16 << 20), (no_limits(), (1 << 63) - 1)];
+    for (config, len) in claims {
+        for (role, delivery) in ROLES.iter().flat_map(|&role| DELIVERIES.map(|delivery| (role, delivery))) {
+            for (opcode, fin) in [(OpCode::Text, true), (OpCode::Binary, true), (OpCode::Binary, false)] {
+                let wire = header(role.peer(), opcode, fin, len);
+                let mut connection = connection(role, config.delivery(delivery));
+                let before = Heap::now();
+                // Byte by byte, then with some of the payload, of which 100 bytes are gathered at most.
+                for bytes in wire.chunks(1).chain([&[b'x'; 1][..]; 100]) {
+                    connection.input().extend_from_slice(bytes);
+                    take(&mut connection, false);
+                }
+                connection.input();
+                let grown = before.grown();
+                assert!(grown <= FIRST_BUFFER + SMALL, "{role:?} {delivery:?} {len}: {grown} bytes");
+            }
+        }
+    }
+}
+
+/// Of a message that has not ended, what came is held at most twice, and a read's room.
+#[test]
+fn memory_follows_the_bytes_that_came() {
+    for role in ROLES {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            for by_feed in [false, true] {
+                let mut connection = connection(role, no_limits());
+                let wire = header(role.peer(), opcode, true, 1 << 40);
+                let payload = vec![b'x'; 3000];
+                let before = Heap::now();
+                let mut came = 0;
+                connection.feed(&wire);
+                while came < 4 << 20 {
+                    if by_feed {
+                        connection.feed(&payload);
+                    } else {
+                        assert!(
+                            read(&mut connection, &payload).is_empty(),
+                            "a read has room for these bytes"
+                        );
+                    }
+                    came += payload.len();
+                    assert_eq!(take(&mut connection, true), 0);
+                    let grown = before.grown();
+                    let most = 2 * came as isize + MOST_BUFFER + SMALL;
+                    assert!(grown <= most, "{role:?}, feed {by_feed}: {grown} for {came} bytes");
+                }
+            }
+        }
+    }
+}
+
+/// In chunks, a message of any size is held for no longer than its read.
+#[test]
+fn chunks_take_the_memory_of_a_read() {
+    for role in ROLES {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            for borrowed in [true, false] {
+                let mut connection = connection(role, no_limits().delivery(Delivery::Chunks));
+                let mut wire = header(role.peer(), opcode, true, 1 << 40);
+                wire.resize(8 << 20, b'x');
+                let before = Heap::now();
+                let mut rest = &wire[..];
+                while !rest.is_empty() {
+                    rest = read(&mut connection, rest);
+                    assert_eq!(take(&mut connection, borrowed), 1);
+                    let grown = before.grown();
+                    assert!(
+                        grown <= MOST_BUFFER + SMALL,
+                        "{role:?} {opcode:?}, borrowed {borrowed}: {grown}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A message in frames of one byte grows up to the limit and not to the next power of two.
+#[test]
+fn a_message_in_tiny_fragments_stays_within_its_limit() {
+    const LIMIT: usize = 300_000;
+    for role in ROLES {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            for borrowed in [true, false] {
+                let config = Config::new().max_message(LIMIT).max_fragments(u32::MAX);
+                let mut connection = connection(role, config);
+                let first = frame(role.peer(), false, opcode, b"x");
+                let middle = frame(role.peer(), false, OpCode::Continuation, b"x").repeat(500);
+                let frames = (LIMIT - 1) / 500 * 500;
+                let before = Heap::now();
+                let most = LIMIT as isize * 11 / 10 + MOST_BUFFER + SMALL;
+                connection.feed(&first);
+                for _ in 0..frames / 500 {
+                    connection.feed(&middle);
+                    assert_eq!(take(&mut connection, borrowed), 0);
+                    assert!(before.grown() <= most, "{role:?} {opcode:?}: {} of {most}", before.grown());
+                }
+                let last = frame(role.peer(), true, OpCode::Continuation, &vec![b'x'; LIMIT - frames - 1]);
+                connection.feed(&last);
+                let event = connection.next_event().unwrap().unwrap();
+                assert!(before.grown() <= most, "{role:?} {opcode:?}: {} of {most}", before.grown());
+                match event {
+                    Event::Message(Message::Text(text)) => assert_eq!(text.len(), LIMIT),
+                    Event::Message(Message::Binary(bytes)) => assert_eq!(bytes.len(), LIMIT),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// Frames of all lengths up to 1000, text and binary, as a peer sends them.
+fn messages(from: Role) -> Vec<Vec<u8>> {
+    let text = "€".repeat(400);
+    let mut frames = Vec::new();
+    // Lengths in no order, each once.
+    for len in (0..=1000).map(|step| step * 617 % 1001) {
+        let text = &text[..len - len % 3];
+        frames.push(frame(from, true, OpCode::Text, text.as_bytes()));
+        frames.push(frame(from, true, OpCode::Binary, &text.as_bytes()[..len - len % 3]));
+        frames.push(frame(from, true, OpCode::Binary, &vec![7; len]));
+    }
+    frames
+}
+
+fn echo(connection: &mut Connection) -> usize {
+    let (receiver, sender) = connection.halves();
+    let mut count = 0;
+    while let Some(event) = receiver.next_event_ref().unwrap() {
+        if let EventRef::Message(message) = event {
+            sender.send_ref(message).unwrap();
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn an_echo_allocates_nothing_for_a_message() {
+    for role in ROLES {
+        let frames = messages(role.peer());
+        let mut connection = connection(role, Config::new());
+        let mut round = |rounds: usize| {
+            let (mut count, mut bytes) = (0, 0);
+            for wire in frames.iter().cycle().take(rounds) {
+                let mut rest = &wire[..];
+                while !rest.is_empty() {
+                    rest = read(&mut connection, rest);
+                    count += echo(&mut connection);
+                }
+                bytes += write(&mut connection);
+            }
+            assert_eq!(count, rounds);
+            assert!(bytes >= rounds * 2, "nothing was echoed");
+        };
+        round(frames.len());
+        let before = Heap::now();
+        round(10_000);
+        assert_eq!(before.allocations(), 0, "{role:?}");
+    }
+}
+
+/// Messages cut by reads, which go through the buffer of gathered messages.
+#[test]
+fn an_echo_of_messages_in_two_reads_allocates_nothing() {
+    for role in ROLES {
+        let frames = messages(role.peer());
+        let mut connection = connection(role, Config::new());
+        let mut round = |rounds: usize| {
+            let mut count = 0;
+            for wire in frames.iter().cycle().take(rounds) {
+                let (first, second) = wire.split_at(wire.len() / 2);
+                for mut rest in [first, second] {
+                    while !rest.is_empty() {
+                        rest = read(&mut connection, rest);
+                        count += echo(&mut connection);
+                    }
+                }
+                write(&mut connection);
+            }
+            assert_eq!(count, rounds);
+        };
+        round(frames.len());
+        let before = Heap::now();
+        round(10_000);
+        assert_eq!(before.allocations(), 0, "{role:?}");
+    }
+}
+
+/// When reads bring many messages at once, allocations come with the batch, if at all, not with a message.
+#[test]
+fn an_echo_in_batches_allocates_for_batches() {
+    for role in ROLES {
+        let wire = messages(role.peer()).concat();
+        let mut connection = connection(role, Config::new());
+        let mut round = || {
+            let (mut count, mut batches) = (0, 0);
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                rest = read(&mut connection, rest);
+                count += echo(&mut connection);
+                batches += 1;
+                write(&mut connection);
+            }
+            (count, batches)
+        };
+        round();
+        let before = Heap::now();
+        let (count, batches) = round();
+        assert_eq!(count, 3003);
+        // An arena of 64 KiB is given back and grown again: doubling from 8 bytes, 14 steps at most.
+        let allocations = before.allocations();
+        assert!(allocations <= batches * 14, "{role:?}: {allocations} in {batches} batches");
+        assert!(allocations < count / 4, "{role:?}: {allocations} for {count} messages");
+    }
+}
+
+#[test]
+fn a_fresh_connection_owns_no_heap() {
+    for role in ROLES {
+        let before = Heap::now();
+        let mut connection = connection(role, Config::new());
+        assert_eq!(before.allocations(), 0, "{role:?}");
+        connection.release();
+        assert!(!connection.wants_output() && connection.next_event().unwrap().is_none());
+        assert_eq!(before.allocations(), 0, "{role:?}");
+    }
+}
+
+/// Traffic of all kinds in both directions.
+fn traffic(connection: &mut Connection, wire: &[u8], borrowed: bool) {
+    let mut rest = wire;
+    while !rest.is_empty() {
+        rest = read(connection, rest);
+        take(connection, borrowed);
+        write(connection);
+    }
+    connection.feed(wire);
+    take(connection, borrowed);
+    let large = Bytes::from(vec![1; 1 << 20]);
+    for message in [
+        Message::text("small"),
+        Message::binary(large.clone()),
+        Message::Ping(Bytes::from_static(b"ping")),
+        Message::binary(large),
+        Message::binary(vec![1; 10_000]),
+    ] {
+        connection.send(message).unwrap();
+        // In part, so that frames are queued on both sides of what is written.
+        connection.output().advance(3);
+    }
+    write(connection);
+    connection.send_ref(MessageRef::Binary(&[1; 100_000])).unwrap();
+    write(connection);
+    connection.send_fragment(Kind::Text, "€".as_bytes(), false).unwrap();
+    connection.send_fragment(Kind::Text, "€".as_bytes(), true).unwrap();
+    write(connection);
+}
+
+#[test]
+fn a_connection_released_after_a_small_message_owns_no_heap() {
+    for (role, delivery) in ROLES.iter().flat_map(|&role| DELIVERIES.map(|delivery| (role, delivery))) {
+        for borrowed in [true, false] {
+            let fragments = [
+                frame(role.peer(), false, OpCode::Text, "€".as_bytes()),
+                frame(role.peer(), true, OpCode::Continuation, "€".as_bytes()),
+            ];
+            let before = Heap::now();
+            let mut connection = connection(role, Config::new().delivery(delivery));
+            for fragment in &fragments {
+                connection.feed(fragment);
+                take(&mut connection, borrowed);
+            }
+            connection.send_text("€").unwrap();
+            write(&mut connection);
+            connection.release();
+            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+        }
+    }
+}
+
+#[test]
+fn a_released_connection_owns_no_heap() {
+    for (role, delivery) in ROLES.iter().flat_map(|&role| DELIVERIES.map(|delivery| (role, delivery))) {
+        for borrowed in [true, false] {
+            let peer = role.peer();
+            let text = "€".repeat(500);
+            let wire = [
+                frame(peer, true, OpCode::Text, b"small"),
+                frame(peer, true, OpCode::Binary, &vec![1; 1 << 20]),
+                frame(peer, true, OpCode::Ping, b"ping"),
+                frame(peer, false, OpCode::Text, &text.as_bytes()[..100]),
+                frame(peer, true, OpCode::Ping, b"between"),
+                frame(peer, true, OpCode::Continuation, &text.as_bytes()[100..]),
+                frame(peer, true, OpCode::Text, "€".repeat(400_000).as_bytes()),
+                frame(peer, true, OpCode::Pong, b""),
+            ]
+            .concat();
+            let before = Heap::now();
+            let mut connection = connection(role, Config::new().delivery(delivery).max_queued(usize::MAX));
+            traffic(&mut connection, &wire, borrowed);
+            assert!(!connection.wants_output());
+            connection.release();
+            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+            // And it goes on as before.
+            traffic(&mut connection, &wire, borrowed);
+            connection.release();
+            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+        }
+    }
+}
+
+/// Without `release`: two buffers of a read's size, for input and for gathered messages, and an arena.
+fn assert_keeps_little(by_feed: bool) {
+    for (role, borrowed) in ROLES.iter().flat_map(|&role| [true, false].map(|borrowed| (role, borrowed))) {
+        let payload = vec![1; 4 << 20];
+        let wire = frame(role.peer(), true, OpCode::Binary, &payload);
+        let before = Heap::now();
+        let mut connection = connection(role, Config::new());
+        for owned in [true, false] {
+            if owned {
+                connection.send(payload.clone()).unwrap();
+            } else {
+                connection.send_binary(&payload).unwrap();
+            }
+            write(&mut connection);
+        }
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            if by_feed {
+                connection.feed(std::mem::take(&mut rest));
+            } else {
+                rest = read(&mut connection, rest);
+            }
+            take(&mut connection, borrowed);
+        }
+        connection.input();
+        let grown = before.grown();
+        let most = MOST_BUFFER + (64 << 10) + (4 << 10) + SMALL;
+        assert!(grown <= most, "{role:?}, borrowed {borrowed}: {grown} bytes");
+    }
+}
+
+#[test]
+fn a_drained_connection_keeps_little() {
+    assert_keeps_little(false);
+}
+
+#[test]
+fn a_drained_connection_keeps_little_of_what_it_was_fed_at_once() {
+    assert_keeps_little(true);
+}
+
+/// An arena of 4 KiB, and places for 16 large payloads.
+#[test]
+fn a_drained_output_keeps_little() {
+    for role in ROLES {
+        let payload = Bytes::from(vec![1; 5000]);
+        let before = Heap::now();
+        let mut connection = connection(role, Config::new().max_queued(usize::MAX));
+        for _ in 0..2000 {
+            connection.send(payload.clone()).unwrap();
+            connection.send_binary(&payload).unwrap();
+        }
+        write(&mut connection);
+        assert!(before.grown() <= (4 << 10) + (1 << 10), "{role:?}: {} bytes", before.grown());
+    }
+}
+
+#[test]
+fn a_connection_is_small() {
+    // A million idle sockets cost a million of these. 624 bytes today on 64 bits, of which the settings are
+    // 128, once in each half; four words are left for fields to come.
+    const MOST: usize = 656;
+    let size = size_of::<Connection>();
+    println!("a Connection takes {size} bytes, a Message {}", size_of::<Message>());
+    assert!(size <= MOST, "{size} bytes");
+    // Passed by value with each message: a `CloseFrame`, which is a `Bytes` of four words and a code, and a tag.
+    assert!(size_of::<Message>() <= 48, "{} bytes", size_of::<Message>());
+}
+
+/// A peer that sends pings and never reads.
+#[test]
+fn a_flood_of_pings_queues_two_pongs() {
+    for (role, borrowed) in ROLES.iter().flat_map(|&role| [true, false].map(|borrowed| (role, borrowed))) {
+        for written in [None, Some(1)] {
+            let pings = frame(role.peer(), true, OpCode::Ping, &[7; 125]).repeat(100);
+            let before = Heap::now();
+            let mut connection = connection(role, Config::new());
+            for batch in 0..1000 {
+                connection.feed(&pings);
+                assert_eq!(take(&mut connection, borrowed), 100);
+                if let Some(count) = written {
+                    // The kernel takes one byte, once.
+                    let output = connection.output();
+                    output.advance(if batch == 0 { count } else { 0 });
+                }
+                // Two frames of 14 and 125 bytes.
+                assert!(connection.queued() <= 278, "{} bytes wait", connection.queued());
+                let most = MOST_BUFFER + 4 * 278 + SMALL;
+                assert!(before.grown() <= most, "{role:?}: {} bytes", before.grown());
+            }
+            connection.release();
+            // The read buffer is gone.
+            assert!(before.grown() <= 4 * 278 + SMALL, "{role:?}: {} bytes", before.grown());
+        }
+    }
+}
+
+/// The same in front of and behind large messages that wait, and with a peer that reads slowly.
+#[test]
+fn a_flood_of_pings_between_messages_stays_small() {
+    for role in ROLES {
+        let ping = frame(role.peer(), true, OpCode::Ping, &[7; 125]);
+        let payload = Bytes::from(vec![1; 100_000]);
+        let config = Config::new();
+        let mut connection = connection(role, config);
+        for _ in 0..3 {
+            connection.send(payload.clone()).unwrap();
+        }
+        let queued = connection.queued();
+        let before = Heap::now();
+        for round in 0..20_000 {
+            connection.feed(&ping);
+            assert_eq!(take(&mut connection, true), 1);
+            if round % 10 == 0 {
+                connection.output().advance(1);
+            }
+            assert!(connection.queued() <= queued + 278, "{} bytes wait", connection.queued());
+            let most = MOST_BUFFER + 16 * 278 + SMALL;
+            assert!(before.grown() <= most, "{role:?}: {} bytes", before.grown());
+        }
+    }
+}
+
+/// Messages that the application keeps, with what it keeps of them in bytes and in heap.
+fn keep(connection: &mut Connection, kept: &mut Vec<Message>, least: usize) -> usize {
+    let mut bytes = 0;
+    while let Some(event) = connection.next_event().unwrap() {
+        if let Event::Message(message) = event {
+            let len = match &message {
+                Message::Text(text) => text.len(),
+                Message::Binary(payload) => payload.len(),
+                other => panic!("{other:?}"),
+            };
+            if len < least {
+                bytes += len;
+                kept.push(message);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_kept_small_message_does_not_pin_the_read_buffer() {
+    for role in ROLES {
+        let wire = [
+            frame(role.peer(), true, OpCode::Binary, &[1; 100]),
+            frame(role.peer(), true, OpCode::Text, &[b'x'; 100]),
+        ]
+        .concat()
+        .repeat(500);
+        let mut connection = connection(role, Config::new().read_size(64 << 10));
+        let mut kept = Vec::with_capacity(1000);
+        let before = Heap::now();
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            rest = read(&mut connection, rest);
+            keep(&mut connection, &mut kept, usize::MAX);
+        }
+        assert_eq!(kept.len(), 1000);
+        assert!(before.grown() < 400_000, "{role:?}: {} bytes", before.grown());
+        connection.release();
+        drop(connection);
+        assert!(before.grown() < 200_000, "{role:?}: {} bytes", before.grown());
+    }
+}
+
+/// How bytes come in.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Read,
+    Feed,
+    /// The buffer is lent out around each read.
+    Lend,
+}
+
+/// Whatever lies beside a message in the buffer that it came in, keeping it costs at most four times its size.
+#[test]
+fn a_kept_message_pins_at_most_four_times_its_size() {
+    let ways = [Way::Read, Way::Feed, Way::Lend];
+    let mut wrong = Vec::new();
+    for (role, way) in ROLES.iter().flat_map(|&role| ways.map(|way| (role, way))) {
+        for small in [100, 1023, 1024, 1100, 4096, 5000, 16_000] {
+            for large in [0, 2000, 20_000, 40_000, 60_000, 62_000, 64_000] {
+                let wire = [
+                    frame(role.peer(), true, OpCode::Binary, &vec![1; large]),
+                    frame(role.peer(), true, OpCode::Binary, &vec![2; small]),
+                ]
+                .concat();
+                let mut connection = connection(role, Config::new());
+                let mut kept = Vec::with_capacity(100);
+                let before = Heap::now();
+                let mut bytes = 0;
+                for _ in 0..50 {
+                    let mut rest = &wire[..];
+                    while !rest.is_empty() {
+                        match way {
+                            Way::Read => rest = read(&mut connection, rest),
+                            Way::Feed => connection.feed(std::mem::take(&mut rest)),
+                            Way::Lend => {
+                                let mut lent = connection.take_input();
+                                lent.extend_from_slice(std::mem::take(&mut rest));
+                                connection.put_input(lent);
+                            }
+                        }
+                        bytes += keep(&mut connection, &mut kept, small + 1);
+                    }
+                }
+                drop(connection);
+                let grown = before.grown();
+                if grown > bytes as isize * 4 + kept.len() as isize * SMALL {
+                    let kept = kept.len();
+                    wrong.push(format!(
+                        "{role:?}, {way:?}: {grown} bytes for {kept} of {small} beside {large}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
