@@ -1,7 +1,7 @@
 //! The client under test of the Autobahn suite: asks a fuzzing server how many cases there are, echoes
 //! through each, and has the report written.
 //!
-//! `autobahn_client URL [--deflate]`
+//! `autobahn_client URL`
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! An echo server on tokio.
 //!
-//! `echo_server [--max-message BYTES] [--subprotocol NAME]… [--deflate] ADDR`
+//! `echo_server [--max-message BYTES] [--subprotocol NAME]… ADDR`
 //!
 //! Prints the address it listens on. Of the subprotocols that a client offers it selects the first that it
 //! was given.

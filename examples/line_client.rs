@@ -1,6 +1,6 @@
 //! A client for pipes: each line of stdin goes out as a text message, each text message comes out as a line.
 //!
-//! `line_client [--deflate] [--max-message BYTES] URL`
+//! `line_client [--max-message BYTES] URL`
 //!
 //! At the end of stdin it closes with 1000, prints what still comes, and waits for the end.
 //!
@@ -9,14 +9,13 @@
 //! | 0      | both ends closed, with 1000                                        |
 //! | 1      | stdin or stdout failed                                             |
 //! | 2      | the command line is wrong                                          |
-//! | 3      | the server refused, or nobody listens                              |
+//! | 3      | the server refused, or could not be reached                        |
 //! | 4      | the server broke the protocol                                      |
 //! | 5      | the connection was lost                                            |
 //! | 6      | a deadline passed                                                  |
 //! | 7      | the server closed with another code than 1000                      |
 
-use std::io::{ErrorKind, Write};
-use std::process::ExitCode;
+use std::io::Write;
 
 use taut::Error;
 use taut::proto::{CloseCode, CloseFrame, CloseStatus, Config, Message, SendErrorKind};
@@ -26,19 +25,20 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 const USAGE: &str = "usage: line_client [--max-message BYTES] URL";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let ended = match Settings::from_arguments(std::env::args().skip(1)) {
         Ok(settings) => talk(settings).await,
         Err(problem) => Err(Failure { sentence: format!("{problem}\n{USAGE}"), status: 2 }),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
+    let status = match ended {
+        Ok(()) => 0,
         Err(failure) => {
             eprintln!("line_client: {}", failure.sentence);
-            // A read of stdin may still wait in a thread of the runtime, which would wait for it.
-            std::process::exit(failure.status)
+            failure.status
         }
-    }
+    };
+    // A read of stdin may still wait in a thread of the runtime, which would wait for it.
+    std::process::exit(status);
 }
 
 struct Settings {
@@ -73,12 +73,20 @@ struct Failure {
     status: i32,
 }
 
+impl Failure {
+    /// What went wrong before the connection was open.
+    fn before_open(error: Error) -> Self {
+        let reached = !matches!(error, Error::Io(_));
+        let failure = Self::from(error);
+        if reached { failure } else { Self { status: 3, ..failure } }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Uri(_) | Error::Unsupported(_) => 2,
             Error::Refused(_) => 3,
-            Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => 3,
             Error::Protocol(_) | Error::Handshake(_) => 4,
             Error::Timeout(_) => 6,
             _ => 5,
@@ -100,7 +108,8 @@ impl From<std::io::Error> for Failure {
 }
 
 async fn talk(settings: Settings) -> Result<(), Failure> {
-    let mut socket = connect_with(&settings.url, Options::new().config(settings.config), Ok).await?;
+    let options = Options::new().config(settings.config);
+    let mut socket = connect_with(&settings.url, options, Ok).await.map_err(Failure::before_open)?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut unread = true;
     let mut stdout = std::io::stdout().lock();

@@ -1,6 +1,7 @@
 //! The adapter for blocking I/O: the engine over [`Read`] and [`Write`].
 //!
-//! It has no timers. Deadlines come from the stream: with `TcpStream::set_read_timeout` and
+//! It has no timers, but for a peer that broke the protocol or was refused: it gets five seconds to read why,
+//! and the read timeout of a TCP stream is used up for that. Other deadlines come from the stream: with `TcpStream::set_read_timeout` and
 //! `set_write_timeout` a call that takes too long ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut`,
 //! loses nothing, and can be called again.
 //!
@@ -23,8 +24,12 @@
 #![forbid(unsafe_code)]
 
 use core::any::Any;
+use core::time::Duration;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
@@ -44,6 +49,8 @@ pub struct WebSocket<S> {
     connection: Connection,
     /// The peer broke the protocol; to be told once the peer was.
     failure: Option<ProtocolError>,
+    /// Bytes were written that the stream may still hold back.
+    unflushed: bool,
     /// The stream does not take, or give, bytes any more.
     broken: Option<io::ErrorKind>,
     ended: bool,
@@ -75,7 +82,7 @@ where
             Ok(None) => {}
             Err(error) => {
                 // The client's loss if it does not take the answer.
-                let _ = write_all(handshake.output(), &mut stream);
+                let _ = answer(handshake.output(), &mut stream);
                 return Err(error.into());
             }
         }
@@ -83,7 +90,7 @@ where
             handshake.input_eof();
         }
     };
-    let (mut answer, error) = match decide(pending.request()) {
+    let (mut output, error) = match decide(pending.request()) {
         Ok(accept) => match pending.accept(accept, config) {
             Ok(connection) => {
                 let mut socket = WebSocket::new(stream, connection);
@@ -100,7 +107,7 @@ where
             (pending.reject(reject), Error::Rejected(status))
         }
     };
-    write_all(&mut answer, &mut stream)?;
+    answer(&mut output, &mut stream)?;
     Err(error)
 }
 
@@ -143,7 +150,7 @@ impl<S> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     #[must_use]
     pub const fn new(stream: S, connection: Connection) -> Self {
-        Self { stream, connection, failure: None, broken: None, ended: false }
+        Self { stream, connection, failure: None, unflushed: false, broken: None, ended: false }
     }
 
     /// The stream, to set its timeouts.
@@ -197,13 +204,17 @@ impl<S: Read + Write + 'static> WebSocket<S> {
             if self.connection.wants_shutdown() {
                 shut_down(&self.stream);
             }
-            if self.connection.wants_input() || self.connection.wants_discard() {
+            if self.connection.wants_discard() {
+                linger(&mut self.stream);
+                return self.end();
+            }
+            if self.connection.wants_input() {
                 match self.connection.read_from(&mut self.stream) {
                     Ok(_) => {}
                     Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
                     Err(error) => {
                         self.connection.input_eof();
-                        self.broken = self.broken.or(Some(error.kind()));
+                        self.broken = self.broken.or_else(|| Some(error.kind()));
                     }
                 }
             } else if self.connection.state() == State::Closed {
@@ -249,15 +260,26 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     /// Writes all that waits. An error that will not go away is kept for the end: what the peer sent before
     /// may still be read.
     fn write(&mut self) -> Result<(), Error> {
-        while self.connection.wants_output() {
-            match self.connection.write_to(&mut self.stream) {
-                Ok(_) => {}
-                Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
-                Err(error) => {
-                    self.connection.output_lost();
-                    self.broken = self.broken.or(Some(error.kind()));
-                }
+        match self.try_write() {
+            Err(error) if can_be_retried(&error) => Err(Error::Io(error)),
+            Err(error) => {
+                self.connection.output_lost();
+                self.unflushed = false;
+                self.broken = self.broken.or_else(|| Some(error.kind()));
+                Ok(())
             }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_write(&mut self) -> io::Result<()> {
+        while self.connection.wants_output() {
+            retry(|| self.connection.write_to(&mut self.stream))?;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            retry(|| self.stream.flush())?;
+            self.unflushed = false;
         }
         Ok(())
     }
@@ -311,26 +333,36 @@ fn write(output: &mut Output, stream: &mut impl Write) -> io::Result<usize> {
 
 fn write_all(output: &mut Output, stream: &mut impl Write) -> io::Result<()> {
     while !output.is_empty() {
-        match write(output, stream) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+        retry(|| write(output, stream))?;
     }
-    stream.flush()
+    retry(|| stream.flush())
 }
 
 fn read(input: &mut BytesMut, stream: &mut impl Read) -> io::Result<usize> {
     let start = input.len();
     // A reader may look at the bytes it is given, so they are zeroed, within the room there is.
     input.resize(input.capacity(), 0);
-    let read = loop {
-        match stream.read(&mut input[start..]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => break read,
-        }
-    };
+    let read = retry(|| stream.read(&mut input[start..]));
     input.truncate(start + read.as_ref().map_or(0, |&count| count));
     read
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Answers a request that is not accepted, and ends the stream.
+fn answer<S: Read + Write + 'static>(output: &mut Output, stream: &mut S) -> io::Result<()> {
+    write_all(output, stream)?;
+    shut_down(stream);
+    linger(stream);
+    Ok(())
 }
 
 /// Whether the same call can succeed later: the stream's timeout passed, or it does not block.
@@ -346,13 +378,46 @@ fn set_nodelay<S: 'static>(stream: &S) {
     }
 }
 
-/// Ends our side of a TCP stream, so that the peer sees the end; other streams end when they are dropped.
+/// Ends our side of a socket, so that the peer sees the end; other streams end when they are dropped.
 fn shut_down<S: 'static>(stream: &S) {
-    if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
-        // A socket that is gone already needs no shutdown.
+    // A socket that is gone already needs no shutdown.
+    let stream: &dyn Any = stream;
+    if let Some(tcp) = stream.downcast_ref::<TcpStream>() {
         let _ = tcp.shutdown(Shutdown::Write);
     }
+    #[cfg(unix)]
+    if let Some(unix) = stream.downcast_ref::<UnixStream>() {
+        let _ = unix.shutdown(Shutdown::Write);
+    }
 }
+
+/// Reads and drops what the peer still sends, until its end: closing a socket with unread bytes would reset
+/// it, and could destroy what was written last. Takes [`LINGER`] at most; other streams are left at once.
+fn linger<S: Read + 'static>(stream: &mut S) {
+    let end = Instant::now() + LINGER;
+    let mut dropped = [0; 1024];
+    // A timeout of zero is an error, and the end.
+    while set_read_timeout(stream, end.saturating_duration_since(Instant::now())) {
+        match stream.read(&mut dropped) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+/// Tells whether the stream has such a timeout.
+fn set_read_timeout<S: 'static>(stream: &S, time: Duration) -> bool {
+    let stream: &dyn Any = stream;
+    #[cfg(unix)]
+    if let Some(unix) = stream.downcast_ref::<UnixStream>() {
+        return unix.set_read_timeout(Some(time)).is_ok();
+    }
+    stream.downcast_ref::<TcpStream>().is_some_and(|tcp| tcp.set_read_timeout(Some(time)).is_ok())
+}
+
+/// How long a peer that was told to go may take to do so.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
 const SLICES: usize = 32;

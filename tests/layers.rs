@@ -35,7 +35,7 @@ const LAYERS: Layers = &[
         "proto/handshake",
         &[&["fields", "key", "uri"], &["error"], &["body", "extensions", "head"], &["client", "server"]],
     ),
-    ("tokio", &[&["options"], &["websocket"], &["accept", "stream"], &["connect"]]),
+    ("tokio", &[&["options", "wakers"], &["websocket"], &["accept", "stream"], &["connect"]]),
 ];
 
 /// The crates that the engine may use.

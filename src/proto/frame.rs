@@ -105,6 +105,7 @@ impl Header {
         if opcode.is_control() && short as usize > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlTooLong);
         }
+        // RFC 6455 §5.2: "the minimal number of bytes MUST be used to encode the length".
         let (len, rest) = match short {
             LENGTH_16 => {
                 let [a, b, rest @ ..] = rest else { return Ok(None) };
@@ -117,13 +118,16 @@ impl Header {
                         return Err(ProtocolError::LengthTopBit);
                     }
                 }
+                // Six zeros leave at most 65,535, whatever the last two bytes are.
+                if let [0, 0, 0, 0, 0, 0, ..] = rest {
+                    return Err(ProtocolError::LengthNotMinimal);
+                }
                 let [a, b, c, d, e, f, g, h, rest @ ..] = rest else { return Ok(None) };
                 (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest)
             }
             short => (short as u64, rest),
         };
-        // RFC 6455 §5.2: "the minimal number of bytes MUST be used to encode the length".
-        if (short == LENGTH_16 && len <= MAX_7) || (short == LENGTH_64 && len <= MAX_16) {
+        if short == LENGTH_16 && len <= MAX_7 {
             return Err(ProtocolError::LengthNotMinimal);
         }
         let (key, rest) = if masked {

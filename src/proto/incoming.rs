@@ -29,15 +29,15 @@ impl Incoming {
         opcode: OpCode,
         config: &Config,
     ) -> Result<(), ProtocolError> {
-        match (opcode, message) {
+        let before = match (opcode, message) {
             // RFC 6455 §5.4: a message is one frame that begins it, then continuations.
-            (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
-            (OpCode::Text | OpCode::Binary, Some(_)) => Err(ProtocolError::ExpectedContinuation),
-            (_, Some(message)) if message.fragments >= config.max_fragments => {
-                Err(ProtocolError::TooManyFragments { max: config.max_fragments })
-            }
-            _ => Ok(()),
-        }
+            (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (_, Some(message)) => message.fragments,
+            (_, None) => 0,
+        };
+        let max = config.max_fragments;
+        if before < max { Ok(()) } else { Err(ProtocolError::TooManyFragments { max }) }
     }
 
     /// RFC 6455 §10.4: limits on "the total message size after reassembly" and on the frame, before a

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
-use ::tokio::time::timeout;
+use ::tokio::time::{Instant, timeout};
 
 use super::options::Options;
 use super::websocket::WebSocket;
@@ -58,6 +58,8 @@ pub struct Incoming<S> {
     stream: S,
     pending: Pending,
     options: Options,
+    /// What is left of the time for the handshake.
+    left: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
@@ -67,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
     /// As [`accept`].
     pub async fn read(mut stream: S, options: Options) -> Result<Self, Error> {
         set_nodelay(&stream);
+        let start = Instant::now();
         let mut handshake = ServerHandshake::with_limits(options.limits);
         let read = async {
             loop {
@@ -81,7 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
             }
         };
         match timeout(options.handshake_timeout, read).await {
-            Ok(Ok(pending)) => Ok(Self { stream, pending, options }),
+            Ok(Ok(pending)) => {
+                let left = options.handshake_timeout.saturating_sub(start.elapsed());
+                Ok(Self { stream, pending, options, left })
+            }
             Ok(Err(error)) => {
                 // The client's loss if it does not take the answer.
                 let _ = answer(&mut stream, handshake.output(), options.close_timeout).await;
@@ -119,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
             }
         };
         let mut socket = WebSocket::new(self.stream, connection, self.options.close_timeout);
-        match timeout(self.options.handshake_timeout, socket.flush()).await {
+        match timeout(self.left, socket.flush()).await {
             Ok(flushed) => flushed.map(|()| socket),
             Err(_) => Err(Error::Timeout(Deadline::Handshake)),
         }

@@ -24,6 +24,7 @@ mod accept;
 mod connect;
 mod options;
 mod stream;
+mod wakers;
 mod websocket;
 
 pub use accept::{Incoming, accept, accept_with};

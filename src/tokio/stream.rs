@@ -9,6 +9,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
+use super::wakers::Side;
 use super::websocket::WebSocket;
 use crate::error::Error;
 use crate::proto::{CloseCode, CloseFrame, Message};
@@ -48,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let socket = self.get_mut();
         socket.start_close(CloseFrame::from(CloseCode::NORMAL));
-        while ready!(socket.poll_event(cx))?.is_some() {}
+        while ready!(socket.poll_event(Side::Send, cx))?.is_some() {}
         Poll::Ready(Ok(()))
     }
 }

@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
+use core::mem;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -15,6 +16,7 @@ use ::tokio::time::{Instant, Sleep, sleep_until};
 use bytes::{Buf, Bytes};
 
 use super::options::after;
+use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
@@ -48,6 +50,9 @@ pub struct WebSocket<S> {
     write_error: Option<io::ErrorKind>,
     /// The peer broke the protocol; to be told once the peer was.
     failure: Option<ProtocolError>,
+    /// The time to close was over, and the stream was to be read once more.
+    late: bool,
+    wakers: Wakers,
     stage: Stage,
 }
 
@@ -74,6 +79,8 @@ impl<S> WebSocket<S> {
             unflushed: false,
             write_error: None,
             failure: None,
+            late: false,
+            wakers: Wakers::default(),
             stage: Stage::Open,
         }
     }
@@ -183,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        poll_fn(|cx| self.poll_event(cx)).await
+        poll_fn(|cx| self.poll_event(Side::Receive, cx)).await
     }
 
     /// Takes a message and writes all that waits.
@@ -228,10 +235,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.poll_event(cx).map_ok(|event| event.map(Event::into_message))
+        self.poll_event(Side::Receive, cx).map_ok(|event| event.map(Event::into_message))
     }
 
-    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+    pub(super) fn poll_event(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event>, Error>> {
+        let polled = match self.wakers.note(side, cx.waker()) {
+            Some(both) => self.poll_next_event(&mut Context::from_waker(&both)),
+            None => self.poll_next_event(cx),
+        };
+        if polled.is_ready() {
+            self.wakers.forget(side);
+        }
+        polled
+    }
+
+    fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
             if self.stage == Stage::Ended {
                 return Poll::Ready(Ok(None));
@@ -243,7 +265,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     Ok(Some(event)) => {
                         turn.made_progress();
                         // A pong, or the answer to a Close, begins to leave before the event is looked at.
-                        if self.connection.wants_output() {
+                        // What the application fed leaves together, once there is nothing more to take.
+                        let control = matches!(&event, Event::Message(message) if !message.is_data());
+                        if control || self.connection.queued() >= MOST_HELD {
                             let _ = self.poll_write(cx);
                         }
                         if matches!(event, Event::Message(Message::Close(_))) {
@@ -267,9 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 return Poll::Ready(self.end(None).map(|()| None));
             }
             if self.poll_deadline(cx).is_ready() {
-                return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Close))).map(|()| None));
+                // What came in time counts, though nobody looked: one more read, and no more.
+                if mem::replace(&mut self.late, true) || !self.connection.wants_input() {
+                    return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Close))).map(|()| None));
+                }
             }
-            if shutting {
+            // A peer that takes nothing before it has said all would let the shutdown wait for ever.
+            if shutting && !self.connection.wants_discard() {
                 return Poll::Pending;
             }
             if !self.connection.wants_input() && !self.connection.wants_discard() {
@@ -291,6 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     self.connection.input_eof();
                     return Poll::Ready(self.end(Some(Error::Io(error))).map(|()| None));
                 }
+                Poll::Pending if self.late => {}
                 Poll::Pending => {
                     // An idle connection holds no memory.
                     self.connection.release();
@@ -312,7 +341,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
         self.stage = Stage::Ended;
         self.timer = None;
+        self.connection.input_eof();
+        // The engine learns that no Close will come. What nobody took before the end is dropped.
+        while let Ok(Some(_)) = self.connection.next_event() {}
         self.connection.output_lost();
+        self.wakers.wake();
         self.connection.release();
         if let Some(failure) = self.failure.take() {
             return Err(Error::Protocol(failure));
@@ -333,13 +366,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             match self.connection.refusal() {
                 None => return Poll::Ready(Ok(())),
-                Some(SendErrorKind::Full) => ready!(self.poll_flush_all(cx))?,
+                Some(SendErrorKind::Full) if self.connection.queued() > 0 => ready!(self.poll_flush_all(cx))?,
                 Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
             }
         }
     }
 
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let polled = match self.wakers.note(Side::Send, cx.waker()) {
+            Some(both) => self.poll_flush_output(&mut Context::from_waker(&both)),
+            None => self.poll_flush_output(cx),
+        };
+        if polled.is_ready() {
+            self.wakers.forget(Side::Send);
+        }
+        polled
+    }
+
+    fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.stage == Stage::Ended {
             let clean = self.close_status().is_some_and(|status| status.clean);
             return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
@@ -431,3 +475,7 @@ impl<S> Permit<'_, S> {
 
 /// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
 const SLICES: usize = 32;
+
+/// How many bytes wait for others at most, while the application takes events that are there already: as
+/// many as one read brings.
+const MOST_HELD: usize = 64 << 10;

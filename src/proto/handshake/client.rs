@@ -18,7 +18,7 @@ use super::body::{BodyReader, Progress};
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
 use super::fields::{Response, is_token};
-use super::head::{FieldLines, Scanner, at_most_one, check_upgrade, only, with_room};
+use super::head::{FieldLines, Scanner, at_most_one, check_connection, only, with_room};
 use super::key::{accept_key, key_text};
 use super::uri::{WebSocketUri, checked_resource, split_authority};
 
@@ -252,7 +252,12 @@ impl ClientHandshake {
             return Err(HandshakeError::HttpVersion);
         }
         let fields = response.fields();
-        check_upgrade(fields)?;
+        // RFC 6455 §4.1: the client fails if Upgrade "contains a value that is not an ASCII case-insensitive
+        // match for the value "websocket"": one that names more protocols is not it.
+        if !only(fields, "Upgrade").is_ok_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+            return Err(HandshakeError::Upgrade);
+        }
+        check_connection(fields)?;
         if only(fields, "Sec-WebSocket-Accept")? != self.accept {
             return Err(HandshakeError::Accept);
         }

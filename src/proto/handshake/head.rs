@@ -153,15 +153,9 @@ pub(super) fn at_most_one<'a>(
     }
 }
 
-/// The two fields that ask for, or agree to, the change of protocol (RFC 6455 §4.1, §4.2.1).
-pub(super) fn check_upgrade(fields: &Fields) -> Result<(), HandshakeError> {
-    if !fields.names("Upgrade", "websocket") {
-        return Err(HandshakeError::Upgrade);
-    }
-    if !fields.names("Connection", "Upgrade") {
-        return Err(HandshakeError::Connection);
-    }
-    Ok(())
+/// The field that asks for, or agrees to, a change of protocol for this connection (RFC 6455 §4.1, §4.2.1).
+pub(super) fn check_connection(fields: &Fields) -> Result<(), HandshakeError> {
+    if fields.names("Connection", "Upgrade") { Ok(()) } else { Err(HandshakeError::Connection) }
 }
 
 /// Field lines that the caller adds to a head of ours, checked.

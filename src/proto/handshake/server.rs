@@ -19,7 +19,7 @@ use super::super::output::Output;
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
 use super::fields::{Request, is_token};
-use super::head::{FieldLines, Scanner, at_most_one, check_upgrade, only, with_room};
+use super::head::{FieldLines, Scanner, at_most_one, check_connection, only, with_room};
 use super::key::{accept_key, is_key};
 use super::uri::split_authority;
 
@@ -364,7 +364,11 @@ fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
         Ok(Err(_)) | Err(_) => return Err(HandshakeError::Host),
     }
     check_target(request)?;
-    check_upgrade(fields)?;
+    // RFC 6455 §4.2.1: an Upgrade field "containing the value "websocket"", perhaps among others.
+    if !fields.names("Upgrade", "websocket") {
+        return Err(HandshakeError::Upgrade);
+    }
+    check_connection(fields)?;
     match only(fields, "Sec-WebSocket-Version") {
         Ok(b"13") => {}
         // RFC 6455 §4.2.2: another version gets "an appropriate HTTP error code (such as 426 Upgrade Required)".
@@ -379,7 +383,10 @@ fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
         return Err(HandshakeError::Origin);
     }
     let mut offered = BTreeSet::new();
-    if !fields.list("Sec-WebSocket-Protocol").all(|name| is_token(name) && offered.insert(name)) {
+    let offers = fields.get("Sec-WebSocket-Protocol").is_some();
+    let valid = fields.list("Sec-WebSocket-Protocol").all(|name| is_token(name) && offered.insert(name));
+    // RFC 6455 §4.3: "1#token", so that a field that offers nothing is outside the grammar.
+    if !valid || (offers && offered.is_empty()) {
         return Err(HandshakeError::Subprotocols);
     }
     // Checked, then declined: the 101 names none.
@@ -516,7 +523,6 @@ mod tests {
             &[("Connection", &["close, upgrade"])],
             &[("Sec-WebSocket-Protocol", &["a", "b,c"])],
             &[("Sec-WebSocket-Protocol", &["chat, Chat"])],
-            &[("Sec-WebSocket-Protocol", &[""])],
             &[(lists, &["permessage-deflate; client_max_window_bits", "x"])],
             &[("Host", &["[::1]:9001"])],
             &[("Host", &["localhost:"])],
@@ -583,6 +589,8 @@ mod tests {
             ("Origin", &["http://a", "http://b"], RepeatedField("Origin")),
             ("Origin", &["http://a http://b"], Origin),
             ("Origin", &["\u{fc}"], Origin),
+            ("Sec-WebSocket-Protocol", &[""], Subprotocols),
+            ("Sec-WebSocket-Protocol", &[" , ,"], Subprotocols),
             ("Sec-WebSocket-Protocol", &["a b"], Subprotocols),
             ("Sec-WebSocket-Protocol", &["a/b"], Subprotocols),
             ("Sec-WebSocket-Protocol", &["a", "a"], Subprotocols),

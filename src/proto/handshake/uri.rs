@@ -208,6 +208,8 @@ pub(super) fn checked_resource(resource: &str) -> Result<Box<str>, UriError> {
     if let Some((at, _)) = resource.match_indices('%').find(|&(at, _)| !escaped(at)) {
         return Err(UriError::Percent { at });
     }
+    // RFC 6455 §3: the resource name has a "?" only "if the query component is non-empty".
+    let resource = resource.strip_suffix('?').filter(|path| !path.contains('?')).unwrap_or(resource);
     match resource.chars().next() {
         Some('/') => Ok(resource.into()),
         // RFC 6455 §3: the resource name has "/" if the path component is empty.

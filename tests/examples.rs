@@ -1,0 +1,637 @@
+//! The examples, run as the programs they are: each does what its header says, and ends as it promises.
+//!
+//! `cargo test` builds them. Before `cargo test --test examples` they need `cargo build --examples`.
+
+#![cfg(feature = "tokio")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use taut::blocking;
+use taut::proto::handshake::{Accept, ClientRequest, accept_key};
+use taut::proto::{CloseCode, Config, Message};
+use taut::tokio::{Options, accept_with};
+
+/// Every file in `examples/`; each has its tests below.
+const EXAMPLES: [&str; 6] =
+    ["autobahn_client", "chat", "echo_client", "echo_server", "echo_server_blocking", "line_client"];
+
+/// How long a program may take for what takes it no time, on the busiest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+mod every_example {
+    use super::*;
+
+    #[test]
+    fn is_listed_here() {
+        let files = fs::read_dir(source("")).unwrap().map(|entry| entry.unwrap().file_name());
+        let files: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();
+        assert_eq!(files, EXAMPLES.map(|name| format!("{name}.rs")).into());
+    }
+
+    #[test]
+    fn prints_the_command_line_of_its_header_if_it_gets_none() {
+        let mut wrong = Vec::new();
+        for name in EXAMPLES {
+            let text = fs::read_to_string(source(&format!("{name}.rs"))).unwrap();
+            let start = format!("//! `{name} ");
+            let line =
+                text.lines().find(|line| line.starts_with(&start)).expect("a command line in the header");
+            let command = line.split('`').nth(1).unwrap().replace('…', "...");
+            let ending = Program::start(name, &[]).finish();
+            assert_ne!(ending.status, 0, "{name} without arguments");
+            let usage = format!("usage: {command}");
+            if !ending.stderr.lines().any(|line| line.trim_end_matches('"').ends_with(&usage)) {
+                wrong.push(format!("{name} printed {:?}, and not {usage:?}", ending.stderr));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+}
+
+mod line_client_and_echo_server {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_as_they_went() {
+        let (_server, url) = serve("echo_server", &[]);
+        let long = "0123456789abcdef".repeat(1 << 16);
+        let lines = ["", "hello", "¿qué tal? 😀", "", &long, "end"];
+        let mut client = Program::start("line_client", &[&url]);
+        client.write_and_end(lines.join("\n") + "\n");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+    }
+
+    #[test]
+    fn a_line_comes_back_before_the_next_goes() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut client = Program::start("line_client", &[&url]);
+        for line in ["one", "two", "three"] {
+            client.say(line);
+            assert_eq!(client.line(), line);
+        }
+        client.end_input();
+        assert_eq!(client.finish().status, 0);
+    }
+
+    #[test]
+    fn a_hundred_thousand_lines_do_not_block_each_other() {
+        let (_server, url) = serve("echo_server", &[]);
+        let lines: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
+        let mut client = Program::start("line_client", &[&url]);
+        client.write_and_end(lines.join("\n") + "\n");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+    }
+
+    #[test]
+    fn the_server_keeps_its_limit() {
+        let (_server, url) = serve("echo_server", &["--max-message", "10"]);
+        let mut client = Program::start("line_client", &[&url]);
+        client.say("0123456789");
+        assert_eq!(client.line(), "0123456789");
+        client.say("0123456789a");
+        client.fails_with(7, "1009");
+    }
+
+    #[test]
+    fn the_client_keeps_its_limit() {
+        let (server, url) = peer(|stream| {
+            let mut socket = blocking::accept(stream).unwrap();
+            socket.send("0123456789").unwrap();
+            socket.send("0123456789a").unwrap();
+            let Ok(Some(Message::Close(Some(frame)))) = socket.recv() else { panic!("no Close with a code") };
+            assert_eq!(frame.code(), CloseCode::TOO_BIG);
+        });
+        let mut client = Program::start("line_client", &["--max-message", "10", &url]);
+        assert_eq!(client.line(), "0123456789");
+        client.fails_with(4, "1009");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn wrong_command_lines_of_the_server_are_refused() {
+        let wrong: [&[&str]; 5] = [
+            &["--max-message", "many", "127.0.0.1:0"],
+            &["--max-message"],
+            &["--subprotocol"],
+            &["--unknown", "127.0.0.1:0"],
+            &["127.0.0.1:0", "127.0.0.1:0"],
+        ];
+        for arguments in wrong {
+            Program::start("echo_server", arguments).fails_with(1, "usage: echo_server");
+        }
+        Program::start("echo_server", &["nowhere"]).fails_with(1, "cannot listen");
+    }
+
+    #[test]
+    fn the_server_selects_the_first_subprotocol_offered_that_it_knows() {
+        let (_server, url) = serve("echo_server", &["--subprotocol", "b", "--subprotocol", "a"]);
+        for (offered, selected) in
+            [(Some("x, a, b"), Some("a")), (Some("b, a"), Some("b")), (Some("x, y"), None), (None, None)]
+        {
+            let mut stream = connect(&url);
+            let offer =
+                offered.map_or_else(String::new, |names| format!("Sec-WebSocket-Protocol: {names}\r\n"));
+            // The key, and the answer to it, of RFC 6455 §1.3.
+            let request = format!(
+                "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            let answer = head(&mut stream);
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+            assert_eq!(field(&answer, "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+            assert_eq!(field(&answer, "Sec-WebSocket-Protocol"), selected, "of {offered:?}");
+        }
+    }
+}
+
+/// The table in the header of `line_client`.
+mod line_client_ends_with {
+    use super::*;
+
+    #[test]
+    fn status_0_if_the_server_closes_with_1000_first() {
+        let (server, url) = peer(|stream| {
+            let status = blocking::accept(stream).unwrap().close(CloseCode::NORMAL, "done").unwrap();
+            assert_eq!(status.code, 1000);
+        });
+        // Its input stays open.
+        let client = Program::start("line_client", &[&url]);
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_1_if_stdin_is_not_text() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut client = Program::start("line_client", &[&url]);
+        client.write_and_end(b"\xFF\n".to_vec());
+        client.fails_with(1, "stdin or stdout failed");
+    }
+
+    #[test]
+    fn status_1_if_nobody_reads_stdout() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut client = Program::start_unread("line_client", &[&url]);
+        drop(client.child.stdout.take());
+        client.say("hello");
+        client.fails_with(1, "stdin or stdout failed");
+    }
+
+    #[test]
+    fn status_2_if_the_command_line_is_wrong() {
+        let wrong: [&[&str]; 8] = [
+            &[],
+            &["--unknown", "ws://127.0.0.1/"],
+            &["ws://127.0.0.1/", "ws://127.0.0.1/"],
+            &["--max-message"],
+            &["--max-message", "many", "ws://127.0.0.1/"],
+            &["http://127.0.0.1/"],
+            &["ws://127.0.0.1:0/"],
+            &["wss://127.0.0.1/"],
+        ];
+        for arguments in wrong {
+            Program::start("line_client", arguments).fails_with(2, "line_client: ");
+        }
+    }
+
+    #[test]
+    fn status_3_and_the_answer_if_the_server_refuses() {
+        let (server, url) = peer(|mut stream| {
+            head(&mut stream);
+            let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 13\r\n\r\nmembers only\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let ending = Program::start("line_client", &[&url]).fails_with(3, "403");
+        assert!(ending.stderr.contains("members only"), "{}", ending.stderr);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_3_if_nobody_listens() {
+        // A port that is taken, so that nobody else can listen there meanwhile.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("ws://{}", taken.local_addr().unwrap());
+        Program::start("line_client", &[&url]).fails_with(3, "refused");
+    }
+
+    #[test]
+    fn status_4_if_the_server_breaks_the_protocol() {
+        let (server, url) = peer(|mut stream| {
+            upgrade(&mut stream);
+            // Opcode 3 has no meaning.
+            stream.write_all(&[0x83, 0x00]).unwrap();
+            let mut close = [0; 8];
+            stream.read_exact(&mut close).unwrap();
+            let [first, _, a, b, _, _, code @ ..] = close;
+            assert_eq!(first, 0x88, "a Close");
+            assert_eq!(u16::from_be_bytes([code[0] ^ a, code[1] ^ b]), 1002);
+        });
+        Program::start("line_client", &[&url]).fails_with(4, "broke the protocol");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_4_if_the_server_shakes_hands_wrongly() {
+        let (server, url) = peer(|mut stream| {
+            head(&mut stream);
+            let wrong = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n";
+            stream.write_all(format!("HTTP/1.1 101 Switching Protocols\r\n{wrong}").as_bytes()).unwrap();
+        });
+        Program::start("line_client", &[&url]).fails_with(4, "handshake");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_5_if_the_transport_ends() {
+        let (server, url) = peer(|mut stream| upgrade(&mut stream));
+        Program::start("line_client", &[&url]).fails_with(5, "lost");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_5_if_the_transport_is_reset() {
+        let (server, url) = peer(|mut stream| {
+            upgrade(&mut stream);
+            // A socket that is dropped with unread bytes is reset.
+            stream.peek(&mut [0]).unwrap();
+        });
+        let mut client = Program::start("line_client", &[&url]);
+        client.say("unread");
+        client.fails_with(5, "failed");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_6_if_the_server_is_silent_at_the_close() {
+        let (server, url) = peer(|mut stream| {
+            upgrade(&mut stream);
+            // Until the client gives up.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let mut client = Program::start("line_client", &[&url]);
+        client.end_input();
+        client.fails_with(6, "closing handshake took too long");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn status_7_and_the_code_if_the_server_closes_with_another() {
+        let (server, url) = peer(|stream| {
+            blocking::accept(stream).unwrap().close(CloseCode::INTERNAL, "out of paper").unwrap();
+        });
+        let ending = Program::start("line_client", &[&url]).fails_with(7, "1011");
+        assert!(ending.stderr.contains("out of paper"), "{}", ending.stderr);
+        server.join().unwrap();
+    }
+}
+
+mod echo_client {
+    use super::*;
+
+    #[test]
+    fn is_content_with_both_echo_servers() {
+        for name in ["echo_server", "echo_server_blocking"] {
+            let (_server, url) = serve(name, &[]);
+            let ending = Program::start("echo_client", &[&url]).finish();
+            assert_eq!((ending.status, &*ending.stderr), (0, ""), "against {name}");
+            assert_eq!(ending.stdout, ["hello", "¿qué tal?", "100000 bytes", "closed with 1000"]);
+        }
+    }
+
+    #[test]
+    fn notices_another_answer() {
+        let (server, url) = peer(|stream| {
+            let mut socket = blocking::accept(stream).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(Message::text("hello")));
+            socket.send("hullo").unwrap();
+            // It does not close.
+            while let Ok(Some(_)) = socket.recv() {}
+        });
+        Program::start("echo_client", &[&url]).fails_with(1, "hullo");
+        server.join().unwrap();
+    }
+}
+
+mod chat {
+    use super::*;
+
+    #[test]
+    fn what_one_says_the_others_hear() {
+        let (_server, url) = serve("chat", &[]);
+        let request = ClientRequest::from_uri(&url.parse().unwrap());
+        let mut witness = blocking::connect_over(connect(&url), &request, Config::new()).unwrap();
+        // Who is answered is in the room.
+        witness.send(Message::Ping("there?".into())).unwrap();
+        assert_eq!(witness.recv().unwrap(), Some(Message::Pong("there?".into())));
+        let mut hears = |text: &str| assert_eq!(witness.recv().unwrap(), Some(Message::text(text)));
+
+        let mut ana = Program::start("line_client", &[&url]);
+        hears("guest 1 came");
+        let mut ben = Program::start("line_client", &[&url]);
+        hears("guest 2 came");
+        assert_eq!(ana.line(), "guest 2 came");
+        ana.say("hello");
+        hears("guest 1: hello");
+        assert_eq!(ben.line(), "guest 1: hello");
+        ben.say("¿qué tal?");
+        hears("guest 2: ¿qué tal?");
+        // Nobody hears what they said themselves.
+        assert_eq!(ana.line(), "guest 2: ¿qué tal?");
+        ben.end_input();
+        let ending = ben.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        hears("guest 2 left");
+        assert_eq!(ana.line(), "guest 2 left");
+        ana.end_input();
+        assert_eq!(ana.finish().status, 0);
+        hears("guest 1 left");
+    }
+}
+
+mod autobahn_client {
+    use super::*;
+
+    /// A suite of this many cases, as the real one answers; tells the resources that were asked for.
+    ///
+    /// Case 1 sends messages and wants them back, case 2 drops the connection, others close at once.
+    async fn suite(listener: tokio::net::TcpListener, cases: &'static str, asked: Sender<String>) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut resource = String::new();
+            let accepted = accept_with(stream, Options::new(), |request| {
+                resource = request.target().into();
+                Ok(Accept::new())
+            });
+            let mut socket = accepted.await.unwrap();
+            match resource.as_str() {
+                "/getCaseCount" => socket.send(cases).await.unwrap(),
+                "/runCase?case=1&agent=taut" => {
+                    for message in [Message::text("¿qué tal?"), Message::binary(vec![7; 70_000])] {
+                        socket.send(message.clone()).await.unwrap();
+                        assert_eq!(socket.recv().await.unwrap(), Some(message));
+                    }
+                }
+                "/runCase?case=2&agent=taut" => {
+                    asked.send(resource).unwrap();
+                    continue;
+                }
+                _ => {}
+            }
+            let closed = socket.close(CloseCode::NORMAL, "").await;
+            // A client that does not understand the answer may give up at once.
+            if resource != "/getCaseCount" {
+                closed.unwrap();
+            }
+            asked.send(resource).unwrap();
+        }
+    }
+
+    fn run(cases: &'static str) -> (Ending, Vec<String>) {
+        let (asked, resources) = channel();
+        let (address, bound) = channel();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let suite = runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            address.send(listener.local_addr().unwrap()).unwrap();
+            suite(listener, cases, asked).await;
+        });
+        let url = format!("ws://{}", bound.recv_timeout(PATIENCE).unwrap());
+        let ending = Program::start("autobahn_client", &[&url]).finish();
+        if suite.is_finished() {
+            runtime.block_on(suite).unwrap();
+        }
+        drop(runtime);
+        (ending, resources.iter().collect())
+    }
+
+    #[test]
+    fn runs_every_case_and_has_the_report_written() {
+        let (ending, resources) = run("3");
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        let expected = [
+            "/getCaseCount",
+            "/runCase?case=1&agent=taut",
+            "/runCase?case=2&agent=taut",
+            "/runCase?case=3&agent=taut",
+            "/updateReports?agent=taut",
+        ];
+        assert_eq!(resources, expected);
+        let [first, second, how_it_ended, third] = &ending.stdout[..] else { panic!("{:?}", ending.stdout) };
+        assert_eq!([first, second, third], ["case 1 of 3", "case 2 of 3", "case 3 of 3"]);
+        assert!(how_it_ended.starts_with("case 2: "), "{how_it_ended}");
+    }
+
+    #[test]
+    fn fails_if_the_suite_makes_no_sense() {
+        let (ending, resources) = run("many");
+        assert_eq!(ending.status, 1);
+        assert!(ending.stderr.contains("the number of cases is \"many\""), "{}", ending.stderr);
+        assert_eq!(resources, ["/getCaseCount"]);
+    }
+}
+
+/// A running example. It is killed when it is dropped.
+struct Program {
+    name: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// What it printed, line by line.
+    lines: Receiver<String>,
+    stdout: Vec<String>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// How a program ended, and all that it printed.
+#[derive(Debug)]
+struct Ending {
+    status: i32,
+    stdout: Vec<String>,
+    stderr: String,
+}
+
+impl Program {
+    fn start(name: &'static str, arguments: &[&str]) -> Self {
+        let mut program = Self::start_unread(name, arguments);
+        let (sender, lines) = channel();
+        let stdout = program.child.stdout.take().unwrap();
+        program.readers.push(thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                // Nobody waits for it any more, if this fails.
+                let _ = sender.send(line.expect("text on stdout"));
+            }
+        }));
+        program.lines = lines;
+        program
+    }
+
+    /// Starts it with a stdout that nobody reads yet.
+    fn start_unread(name: &'static str, arguments: &[&str]) -> Self {
+        // Cargo puts tests into `deps`, and examples beside it.
+        let test = std::env::current_exe().unwrap();
+        let directory = test.parent().and_then(|deps| deps.parent()).expect("a directory of the profile");
+        let path = directory.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        let mut command = Command::new(&path);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| {
+            panic!("{}: {error}: build it with `cargo build --examples`", path.display());
+        });
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (pipe, text) = (child.stderr.take().unwrap(), stderr.clone());
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(pipe).lines() {
+                let line = line.expect("text on stderr");
+                text.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let (stdin, lines) = (child.stdin.take(), channel().1);
+        Self { name, child, stdin, lines, stdout: Vec::new(), stderr, readers: vec![reader] }
+    }
+
+    /// Writes a line to its stdin.
+    fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is open");
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Writes all this to its stdin and closes it, while the test goes on.
+    fn write_and_end(&mut self, input: impl Into<Vec<u8>>) {
+        let (mut stdin, input) = (self.stdin.take().expect("its stdin is open"), input.into());
+        // A program that ends early does not take all of it, which its own ending tells.
+        thread::spawn(move || stdin.write_all(&input));
+    }
+
+    fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line that it prints.
+    fn line(&mut self) -> String {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                self.stdout.push(line.clone());
+                line
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("no further line came: {}", self.report()),
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended too early: {}", self.report()),
+        }
+    }
+
+    /// Waits for its end.
+    fn finish(mut self) -> Ending {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => panic!("it does not end: {}", self.report()),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        self.stdout.extend(self.lines.try_iter());
+        let status = status.code().unwrap_or_else(|| panic!("{status}: {}", self.report()));
+        let (stdout, stderr) = (std::mem::take(&mut self.stdout), self.stderr.lock().unwrap().clone());
+        Ending { status, stdout, stderr }
+    }
+
+    /// Waits for its end, which has to have this status and say this on stderr.
+    fn fails_with(self, status: i32, sentence: &str) -> Ending {
+        let name = self.name;
+        let ending = self.finish();
+        assert_eq!(ending.status, status, "{name}: {ending:?}");
+        assert!(ending.stderr.contains(sentence), "{name} did not say {sentence:?}: {ending:?}");
+        ending
+    }
+
+    /// What it printed so far, in short.
+    fn report(&mut self) -> String {
+        self.stdout.extend(self.lines.try_iter());
+        let last = self.stdout.iter().rev().take(5).collect::<Vec<_>>();
+        let (name, count, stderr) = (self.name, self.stdout.len(), self.stderr.lock().unwrap());
+        format!("{name} printed {count} lines, the last of them {last:?}, and on stderr:\n{stderr}")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a server on a free port; gives it, and its URL.
+fn serve(name: &'static str, arguments: &[&str]) -> (Program, String) {
+    let mut server = Program::start(name, &[arguments, &["127.0.0.1:0"]].concat());
+    let address: SocketAddr = server.line().parse().expect("the address that it listens on");
+    (server, format!("ws://{address}"))
+}
+
+/// A server that serves one connection by a script; gives the URL as well.
+fn peer(script: impl FnOnce(TcpStream) + Send + 'static) -> (JoinHandle<()>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        script(stream);
+    });
+    (server, url)
+}
+
+fn connect(url: &str) -> TcpStream {
+    let stream = TcpStream::connect(url.strip_prefix("ws://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads the head of a request or an answer, and nothing behind it.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+}
+
+/// Reads a client's request, and accepts it.
+fn upgrade(stream: &mut TcpStream) {
+    let request = head(stream);
+    let accept = accept_key(field(&request, "Sec-WebSocket-Key").unwrap().as_bytes());
+    let accept = String::from_utf8(accept.to_vec()).unwrap();
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
+fn source(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)
+}
