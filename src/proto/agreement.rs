@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 
 /// The outcome of an opening handshake, as far as the connection depends on it (RFC 6455 §4.1, §4.2.2).
 ///
-/// Handshakes done elsewhere (hyper, HTTP/2) build one for [`Connection::new`](super::Connection::new).
+/// Handshakes done elsewhere (hyper, HTTP/2) build one for [`Connection::with_agreement`](super::Connection::with_agreement).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     subprotocol: Option<Box<str>>,

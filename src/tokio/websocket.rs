@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.flush().await
     }
 
-    /// Waits until there is room for a message; the permit's [`send`](Permit::send) cannot fail.
+    /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
     ///
     /// # Errors
     /// [`Error::Send`] if no message can be sent any more, else as [`flush`](Self::flush).
