@@ -24,7 +24,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", listener.local_addr()?);
     let (room, _) = broadcast::channel(BACKLOG);
     for id in 0.. {
-        let (stream, _) = listener.accept().await?;
+        // An error here is one client's, or too many open files: others can still come.
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
         let room = room.clone();
         tokio::spawn(async move {
             if let Err(error) = talk(stream, room, id).await {

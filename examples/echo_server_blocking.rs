@@ -11,7 +11,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address)?;
     println!("{}", listener.local_addr()?);
     for stream in listener.incoming() {
-        let stream = stream?;
+        // An error here is one client's, or too many open files: others can still come.
+        let Ok(stream) = stream else {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        };
         std::thread::spawn(move || {
             if let Err(error) = echo(stream) {
                 eprintln!("{error}");

@@ -1,15 +1,19 @@
 //! The adapter for blocking I/O: the engine over [`Read`] and [`Write`].
 //!
-//! It has no timers, but for a peer that broke the protocol or was refused: it gets five seconds to read why,
-//! and the read timeout of a TCP stream is used up for that. Other deadlines come from the stream: with `TcpStream::set_read_timeout` and
-//! `set_write_timeout` a call that takes too long ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut`,
-//! loses nothing, and can be called again.
+//! It has no timers. The deadlines of [`Options`] are looked at between reads; what bounds one read or write is
+//! the stream's own timeout (`TcpStream::set_read_timeout`, `set_write_timeout`): without one, a silent peer holds
+//! the thread. A call of a [`WebSocket`] that ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut` has lost
+//! nothing, and can be called again; an opening handshake cannot.
+//!
+//! A peer that broke the protocol, or was refused, gets five seconds to read why.
 //!
 //! ```no_run
 //! let listener = std::net::TcpListener::bind("127.0.0.1:9001")?;
 //! for stream in listener.incoming() {
-//!     let mut socket = taut::blocking::accept(stream?)?;
+//!     let stream = stream?;
+//!     stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
 //!     std::thread::spawn(move || {
+//!         let mut socket = taut::blocking::accept(stream)?;
 //!         while let Some(message) = socket.recv()? {
 //!             if message.is_data() {
 //!                 socket.send(message)?;
@@ -33,12 +37,13 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
-use crate::error::Error;
+use crate::error::{Deadline, Error};
+use crate::options::Options;
 use crate::proto::handshake::{
     Accept, ClientHandshake, ClientRequest, Reject, Request, ServerHandshake, WebSocketUri,
 };
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Config, Connection, Event, Message, Output, ProtocolError, State,
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Output, ProtocolError, State,
 };
 use crate::random::{RandomMasks, nonce};
 
@@ -47,6 +52,9 @@ use crate::random::{RandomMasks, nonce};
 pub struct WebSocket<S> {
     stream: S,
     connection: Connection,
+    close_timeout: Duration,
+    /// When the connection began to close.
+    closing: Option<Instant>,
     /// The peer broke the protocol; to be told once the peer was.
     failure: Option<ProtocolError>,
     /// Bytes were written that the stream may still hold back.
@@ -61,21 +69,22 @@ pub struct WebSocket<S> {
 /// # Errors
 /// [`Error::Handshake`] once the client was told what is wrong with its request, or [`Error::Io`].
 pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Error> {
-    accept_with(stream, Config::new(), |_| Ok(Accept::new()))
+    accept_with(stream, Options::new(), |_| Ok(Accept::new()))
 }
 
 /// Waits for a client's handshake, lets `decide` look at the request, and does as it says.
 ///
 /// # Errors
-/// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
+/// As [`accept`], and [`Error::Timeout`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
 /// subprotocol that the client did not offer (the client gets status 500).
-pub fn accept_with<S, F>(mut stream: S, config: Config, decide: F) -> Result<WebSocket<S>, Error>
+pub fn accept_with<S, F>(mut stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
 where
     S: Read + Write + 'static,
     F: FnOnce(&Request) -> Result<Accept, Reject>,
 {
     set_nodelay(&stream);
-    let mut handshake = ServerHandshake::new();
+    let start = Instant::now();
+    let mut handshake = ServerHandshake::with_limits(options.limits);
     let pending = loop {
         match handshake.poll() {
             Ok(Some(pending)) => break pending,
@@ -86,14 +95,19 @@ where
                 return Err(error.into());
             }
         }
+        if start.elapsed() >= options.handshake_timeout {
+            handshake.time_out();
+            let _ = answer(handshake.output(), &mut stream);
+            return Err(Error::Timeout(Deadline::Handshake));
+        }
         if read(handshake.input(), &mut stream)? == 0 {
             handshake.input_eof();
         }
     };
     let (mut output, error) = match decide(pending.request()) {
-        Ok(accept) => match pending.accept(accept, config) {
+        Ok(accept) => match pending.accept(accept, options.config) {
             Ok(connection) => {
-                let mut socket = WebSocket::new(stream, connection);
+                let mut socket = WebSocket::new(stream, connection, options.close_timeout);
                 socket.flush()?;
                 return Ok(socket);
             }
@@ -121,24 +135,37 @@ pub fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
         return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
     }
     let stream = TcpStream::connect((uri.host(), uri.port()))?;
-    connect_over(stream, &ClientRequest::from_uri(&uri), Config::new())
+    connect_over(stream, &ClientRequest::from_uri(&uri), Options::new())
 }
 
 /// Does the client's handshake over a stream that is connected already.
 ///
 /// # Errors
 /// [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it does
-/// so wrongly, [`Error::Io`].
-pub fn connect_over<S>(mut stream: S, request: &ClientRequest, config: Config) -> Result<WebSocket<S>, Error>
+/// so wrongly, [`Error::Io`], [`Error::Timeout`].
+pub fn connect_over<S>(
+    mut stream: S,
+    request: &ClientRequest,
+    options: Options,
+) -> Result<WebSocket<S>, Error>
 where
     S: Read + Write + 'static,
 {
     set_nodelay(&stream);
-    let mut handshake = ClientHandshake::new(request, nonce());
+    let start = Instant::now();
+    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
     write_all(handshake.output(), &mut stream)?;
     loop {
         if let Some(established) = handshake.poll()? {
-            return Ok(WebSocket::new(stream, established.into_connection(config, RandomMasks::new())));
+            let connection = established.into_connection(options.config, RandomMasks::new());
+            return Ok(WebSocket::new(stream, connection, options.close_timeout));
+        }
+        if start.elapsed() >= options.handshake_timeout {
+            // A refusal whose body takes too long is still the server's answer.
+            return Err(match handshake.take_refusal() {
+                Some(answer) => Error::Refused(answer),
+                None => Error::Timeout(Deadline::Handshake),
+            });
         }
         if read(handshake.input(), &mut stream)? == 0 {
             handshake.input_eof();
@@ -149,8 +176,18 @@ where
 impl<S> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     #[must_use]
-    pub const fn new(stream: S, connection: Connection) -> Self {
-        Self { stream, connection, failure: None, unflushed: false, broken: None, ended: false }
+    pub const fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
+        let closing = None;
+        Self {
+            stream,
+            connection,
+            close_timeout,
+            closing,
+            failure: None,
+            unflushed: false,
+            broken: None,
+            ended: false,
+        }
     }
 
     /// The stream, to set its timeouts.
@@ -206,11 +243,16 @@ impl<S: Read + Write + 'static> WebSocket<S> {
             }
             if self.connection.wants_discard() {
                 linger(&mut self.stream);
-                return self.end();
+                return self.end(None);
+            }
+            if self.is_late() {
+                return self.end(Some(Error::Timeout(Deadline::Close)));
             }
             if self.connection.wants_input() {
                 match self.connection.read_from(&mut self.stream) {
                     Ok(_) => {}
+                    // After both Closes it does not matter how the transport ends.
+                    Err(_) if self.is_clean() => return self.end(None),
                     Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
                     Err(error) => {
                         self.connection.input_eof();
@@ -218,7 +260,7 @@ impl<S: Read + Write + 'static> WebSocket<S> {
                     }
                 }
             } else if self.connection.state() == State::Closed {
-                return self.end();
+                return self.end(None);
             } else {
                 // It is for the application to close: see `Config::auto_close`.
                 return Ok(None);
@@ -249,8 +291,8 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     /// Runs the closing handshake to its end, and tells how the peer closed. Data that still comes is dropped.
     ///
     /// # Errors
-    /// [`Error::Lost`] or [`Error::Io`] if the transport ended first, [`Error::Protocol`] if the peer broke
-    /// the protocol, [`Error::Reason`] if the reason has more than 123 bytes.
+    /// [`Error::Lost`] or [`Error::Io`] if the transport ended first, [`Error::Timeout`] if the peer went on
+    /// sending without an answer, [`Error::Protocol`] if it broke the protocol, [`Error::Reason`] if the reason has more than 123 bytes.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseStatus, Error> {
         self.connection.close(Some(CloseFrame::new(code, reason)?));
         while self.recv_event()?.is_some() {}
@@ -284,15 +326,24 @@ impl<S: Read + Write + 'static> WebSocket<S> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<Option<Event>, Error> {
+    /// Whether the time to close is over. It begins when that is first seen.
+    fn is_late(&mut self) -> bool {
+        self.connection.state() != State::Open
+            && self.closing.get_or_insert_with(Instant::now).elapsed() >= self.close_timeout
+    }
+
+    fn is_clean(&self) -> bool {
+        self.connection.close_status().is_some_and(|status| status.clean)
+    }
+
+    fn end(&mut self, error: Option<Error>) -> Result<Option<Event>, Error> {
         self.ended = true;
         self.connection.output_lost();
-        let clean = self.connection.close_status().is_some_and(|status| status.clean);
         match (self.failure.take(), self.broken) {
             (Some(failure), _) => Err(Error::Protocol(failure)),
-            (None, _) if clean => Ok(None),
+            (None, _) if self.is_clean() => Ok(None),
             (None, Some(kind)) => Err(Error::Io(kind.into())),
-            (None, None) => Err(Error::Lost),
+            (None, None) => Err(error.unwrap_or(Error::Lost)),
         }
     }
 }

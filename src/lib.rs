@@ -24,6 +24,8 @@ extern crate std;
 pub mod blocking;
 #[cfg(feature = "std")]
 mod error;
+#[cfg(feature = "std")]
+mod options;
 pub mod proto;
 #[cfg(feature = "std")]
 mod random;
@@ -32,6 +34,8 @@ pub mod tokio;
 
 #[cfg(feature = "std")]
 pub use error::{Deadline, Error};
+#[cfg(feature = "std")]
+pub use options::Options;
 #[cfg(feature = "std")]
 pub use random::{RandomMasks, nonce};
 

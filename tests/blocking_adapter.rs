@@ -13,7 +13,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use support::{Take, connection, frame, replay};
-use taut::Error;
 use taut::blocking::{WebSocket, accept, accept_with, connect, connect_over};
 use taut::proto::frame::OpCode;
 use taut::proto::handshake::{
@@ -23,6 +22,7 @@ use taut::proto::{
     ChunkData, CloseCode, CloseFrame, CloseStatus, Config, Delivery, Event, Message, ProtocolError, Role,
     SendErrorKind, State,
 };
+use taut::{Error, Options};
 
 const FAR_AWAY: Duration = Duration::from_secs(120);
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -39,6 +39,13 @@ fn tcp() -> (TcpStream, TcpStream) {
     (one, other)
 }
 
+/// How long a connection may take to close: no test waits for it.
+const TIME: Duration = Duration::from_secs(60);
+
+fn socket_over<S>(stream: S, connection: taut::proto::Connection) -> WebSocket<S> {
+    WebSocket::new(stream, connection, TIME)
+}
+
 /// A socket of that role, and the other end of its stream.
 fn socket(role: Role) -> (WebSocket<TcpStream>, TcpStream) {
     socket_with(role, Config::new())
@@ -46,7 +53,7 @@ fn socket(role: Role) -> (WebSocket<TcpStream>, TcpStream) {
 
 fn socket_with(role: Role, config: Config) -> (WebSocket<TcpStream>, TcpStream) {
     let (ours, theirs) = tcp();
-    (WebSocket::new(ours, connection(role, config)), theirs)
+    (socket_over(ours, connection(role, config)), theirs)
 }
 
 fn text_frame(from: Role, text: &str) -> Vec<u8> {
@@ -279,13 +286,13 @@ fn a_close_is_clean_from_either_side() {
     for closes in ROLES {
         let (ours, theirs) = tcp();
         let other = thread::spawn(move || {
-            let mut other = WebSocket::new(theirs, connection(closes.peer(), Config::new()));
+            let mut other = socket_over(theirs, connection(closes.peer(), Config::new()));
             assert_eq!(other.recv().unwrap(), Some(close_message(4000, "bye")));
             assert_eq!(other.recv().unwrap(), None);
             assert_ended(&mut other);
             assert_clean(other.close(CloseCode::AWAY, ""), 4000);
         });
-        let mut closing = WebSocket::new(ours, connection(closes, Config::new()));
+        let mut closing = socket_over(ours, connection(closes, Config::new()));
         assert_clean(closing.close(CloseCode::new(4000).unwrap(), "bye"), 4000);
         assert_ended(&mut closing);
         assert_clean(closing.close(CloseCode::AWAY, ""), 4000);
@@ -297,10 +304,10 @@ fn a_close_is_clean_from_either_side() {
 fn both_may_close_at_once() {
     let (client, server) = tcp();
     let client = thread::spawn(move || {
-        WebSocket::new(client, connection(Role::Client, Config::new())).close(CloseCode::NORMAL, "client")
+        socket_over(client, connection(Role::Client, Config::new())).close(CloseCode::NORMAL, "client")
     });
     let server =
-        WebSocket::new(server, connection(Role::Server, Config::new())).close(CloseCode::AWAY, "server");
+        socket_over(server, connection(Role::Server, Config::new())).close(CloseCode::AWAY, "server");
     assert_clean(client.join().unwrap(), 1001);
     assert_clean(server, 1000);
 }
@@ -433,7 +440,7 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnec
 fn a_server_sees_the_request_and_chooses() {
     let (client, server) = tcp();
     let server = thread::spawn(move || {
-        accept_with(server, Config::new(), |request: &Request| {
+        accept_with(server, Options::new(), |request: &Request| {
             assert_eq!((request.resource(), request.host()), ("/chat?a=b", "example.com"));
             assert_eq!(request.origin(), Some("http://example.com"));
             Ok(Accept::new().subprotocol(request.subprotocols().nth(1).unwrap()))
@@ -442,7 +449,7 @@ fn a_server_sees_the_request_and_chooses() {
     let request = ClientRequest::new("example.com", "/chat?a=b").unwrap();
     let request = request.subprotocol("one").unwrap().subprotocol("two").unwrap();
     let request = request.field("Origin", "http://example.com").unwrap();
-    let mut client = connect_over(client, &request, Config::new()).unwrap();
+    let mut client = connect_over(client, &request, Options::new()).unwrap();
     let mut server = server.join().unwrap().unwrap();
     assert_eq!(client.connection().agreement().subprotocol(), Some("two"));
     assert_eq!(server.connection().agreement().subprotocol(), Some("two"));
@@ -455,8 +462,8 @@ fn refusals_arrive_whole() {
     let body = "nobody gets in here\n".repeat(5_000);
     let (client, server) = tcp();
     let reject = Reject::new(403).unwrap().field("X-Why", "because").unwrap().body(body.clone());
-    let server = thread::spawn(move || accept_with(server, Config::new(), |_| Err(reject)));
-    match connect_over(client, &ClientRequest::new("a", "/").unwrap(), Config::new()) {
+    let server = thread::spawn(move || accept_with(server, Options::new(), |_| Err(reject)));
+    match connect_over(client, &ClientRequest::new("a", "/").unwrap(), Options::new()) {
         Err(Error::Refused(response)) => {
             assert_eq!((response.status(), response.fields().text("X-Why")), (403, Some("because")));
             assert!(response.body() == body.as_bytes() && response.body_is_whole());
@@ -467,9 +474,9 @@ fn refusals_arrive_whole() {
 
     let (client, server) = tcp();
     let server = thread::spawn(move || {
-        accept_with(server, Config::new(), |_| Ok(Accept::new().subprotocol("not offered")))
+        accept_with(server, Options::new(), |_| Ok(Accept::new().subprotocol("not offered")))
     });
-    match connect_over(client, &ClientRequest::new("a", "/").unwrap(), Config::new()) {
+    match connect_over(client, &ClientRequest::new("a", "/").unwrap(), Options::new()) {
         Err(Error::Refused(response)) => assert_eq!(response.status(), 500),
         other => panic!("{other:?}"),
     }
@@ -527,7 +534,7 @@ fn a_client_checks_the_answer() {
             server.write_all(&[answer.as_bytes(), &text_frame(Role::Server, "hello")].concat()).unwrap();
             server
         });
-        match (connect_over(client, &ClientRequest::new("a", "/").unwrap(), Config::new()), expected) {
+        match (connect_over(client, &ClientRequest::new("a", "/").unwrap(), Options::new()), expected) {
             (Err(Error::Handshake(error)), Some(expected)) => assert_eq!(error, expected),
             (Ok(mut socket), None) => assert_eq!(socket.recv().unwrap(), Some(Message::text("hello"))),
             (other, _) => panic!("{other:?}"),
@@ -570,7 +577,7 @@ fn unix() -> (UnixStream, UnixStream) {
 fn unix_sockets_work() {
     let (client, server) = unix();
     let server = thread::spawn(move || echo(accept(server)?));
-    let mut client = connect_over(client, &ClientRequest::new("a", "/").unwrap(), Config::new()).unwrap();
+    let mut client = connect_over(client, &ClientRequest::new("a", "/").unwrap(), Options::new()).unwrap();
     for message in messages() {
         client.send(message.clone()).unwrap();
         assert_eq!(client.recv().unwrap(), Some(message));
@@ -587,12 +594,12 @@ fn a_protocol_error_ends_both_ends_of_a_unix_socket() {
         let (ours, theirs) = unix();
         // `ours` takes no message of that size; `theirs` keeps its socket until it has seen the end.
         let failing = thread::spawn(move || {
-            let mut socket = WebSocket::new(ours, connection(fails, Config::new().max_message(3)));
+            let mut socket = socket_over(ours, connection(fails, Config::new().max_message(3)));
             let failed = socket.recv();
             // Kept, as an application may.
             (failed, socket)
         });
-        let mut other = WebSocket::new(theirs, connection(fails.peer(), Config::new()));
+        let mut other = socket_over(theirs, connection(fails.peer(), Config::new()));
         other.send("long").unwrap();
         let told = other.recv().unwrap();
         assert!(
@@ -689,7 +696,7 @@ fn interruptions_are_nobodys_business() {
     for role in ROLES {
         let wire = [text_frame(role.peer(), "hello"), frame(role.peer(), true, OpCode::Ping, b"?")].concat();
         let script = Script::new(&wire, &interrupted, &interrupted);
-        let mut socket = WebSocket::new(script, connection(role, Config::new()));
+        let mut socket = socket_over(script, connection(role, Config::new()));
         socket.send("a message in several writes").unwrap();
         assert_eq!(socket.recv().unwrap(), Some(Message::text("hello")));
         assert!(matches!(socket.recv().unwrap(), Some(Message::Ping(_))));
@@ -717,7 +724,7 @@ fn streams_that_are_not_ready_lose_nothing() {
             .collect();
         let wire = [wire, close_frame(role.peer(), 1001)].concat();
         let mut socket =
-            WebSocket::new(Script::new(&wire, &not_ready, &not_ready), connection(role, Config::new()));
+            socket_over(Script::new(&wire, &not_ready, &not_ready), connection(role, Config::new()));
         let mut got = Vec::new();
         let error = socket.send("mine").unwrap_err();
         assert!(is_timeout(&error), "{error}");
@@ -746,7 +753,7 @@ fn streams_that_are_not_ready_lose_nothing() {
 fn a_buffering_stream_is_flushed() {
     for role in ROLES {
         let wire = [frame(role.peer(), true, OpCode::Ping, b"?"), close_frame(role.peer(), 1001)].concat();
-        let mut socket = WebSocket::new(Script::new(&wire, &ALL, &ALL), connection(role, Config::new()));
+        let mut socket = socket_over(Script::new(&wire, &ALL, &ALL), connection(role, Config::new()));
         socket.send("sent").unwrap();
         assert_eq!(decode(role, &socket.get_ref().flushed), [Message::text("sent")]);
         socket.feed("fed").unwrap();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use taut::blocking;
 use taut::proto::handshake::{Accept, ClientRequest, accept_key};
-use taut::proto::{CloseCode, Config, Message};
+use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
@@ -335,7 +335,7 @@ mod chat {
     fn what_one_says_the_others_hear() {
         let (_server, url) = serve("chat", &[]);
         let request = ClientRequest::from_uri(&url.parse().unwrap());
-        let mut witness = blocking::connect_over(connect(&url), &request, Config::new()).unwrap();
+        let mut witness = blocking::connect_over(connect(&url), &request, taut::Options::new()).unwrap();
         // Who is answered is in the room.
         witness.send(Message::Ping("there?".into())).unwrap();
         assert_eq!(witness.recv().unwrap(), Some(Message::Pong("there?".into())));

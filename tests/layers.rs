@@ -14,7 +14,7 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["error", "random"], &["blocking"], &["tokio"]]),
+    ("", &[&["proto"], &["error", "options", "random"], &["blocking"], &["tokio"]]),
     (
         "proto",
         &[
@@ -22,11 +22,9 @@ const LAYERS: Layers = &[
             &["close", "input"],
             &["message"],
             &["error"],
-            &["frame"],
+            &["answer", "frame"],
             &["chunk", "incoming", "output"],
-            &["receive"],
-            // Above `receive` for its `Answer` alone.
-            &["send"],
+            &["receive", "send"],
             &["connection"],
             &["handshake"],
         ],
@@ -35,7 +33,7 @@ const LAYERS: Layers = &[
         "proto/handshake",
         &[&["fields", "key", "uri"], &["error"], &["body", "extensions", "head"], &["client", "server"]],
     ),
-    ("tokio", &[&["options", "wakers"], &["websocket"], &["accept", "stream"], &["connect"]]),
+    ("tokio", &[&["wakers"], &["websocket"], &["accept", "stream"], &["connect"]]),
 ];
 
 /// The crates that the engine may use.

@@ -168,6 +168,50 @@ fn split_halves_pass_answers_by_hand() {
     }
 }
 
+/// What is owed counts as output only if bytes come of it: a loop that writes while there is output would
+/// write nothing, for ever.
+#[test]
+fn a_close_that_was_sent_already_is_no_output() {
+    for role in ROLES {
+        let mut connection = connection(role, Config::new());
+        connection.close(Some(away()));
+        drain(&mut connection);
+        connection.feed(&frame(role.peer(), true, OpCode::Close, &close_bytes()));
+        assert!(matches!(
+            connection.next_event_ref(),
+            Ok(Some(EventRef::Message(MessageRef::Close(Some(_)))))
+        ));
+        assert!(!connection.wants_output());
+        assert_eq!(connection.output().remaining(), 0);
+        assert_eq!(connection.state(), State::Closed);
+    }
+}
+
+#[test]
+fn an_answer_by_hand_fits_a_control_frame() {
+    let (_, mut sender) = connection(Role::Server, Config::new()).into_split();
+    sender.answer(Answer::Pong(Bytes::from(vec![7; 126])));
+    assert!(!sender.wants_output());
+    sender.answer(Answer::Pong(Bytes::from(vec![7; 125])));
+    assert_eq!(frames(Role::Server, &take_output(sender.output())), [whole(OpCode::Pong, [7; 125])]);
+}
+
+#[test]
+fn a_split_sender_hears_of_every_end() {
+    for (auto_close, end) in [(true, Some(())), (false, Some(())), (true, None)] {
+        let (mut receiver, mut sender) =
+            connection(Role::Server, Config::new().auto_close(auto_close)).into_split();
+        match end {
+            Some(()) => receiver.feed(&frame(Role::Client, true, OpCode::Close, &close_bytes())),
+            None => receiver.input_eof(),
+        }
+        let _ = receiver.next_event().unwrap();
+        sender.answer(receiver.take_answer().expect("every end is told"));
+        assert_eq!(kind(sender.send_text("late")), Some(SendErrorKind::Closed), "{auto_close}, {end:?}");
+        assert_eq!(sender.wants_output(), auto_close && end.is_some());
+    }
+}
+
 #[test]
 fn a_split_receiver_that_fails_owes_a_close() {
     for role in ROLES {
@@ -563,6 +607,42 @@ fn an_input_buffer_that_was_lent_comes_before_what_was_fed_meanwhile() {
 }
 
 /// An input buffer may be taken in the middle of a frame, between events, at any time.
+/// A character in chunks waits in the input, unmasked, for its last byte.
+#[test]
+fn events_wait_while_the_input_buffer_is_away() {
+    let config = Config::new().delivery(Delivery::Chunks);
+    let wire = [
+        &frame(Role::Client, true, OpCode::Text, "aéb".as_bytes())[..],
+        &frame(Role::Client, true, OpCode::Ping, b""),
+    ]
+    .concat();
+    for cut in 0..wire.len() {
+        let mut connection = connection(Role::Server, config);
+        let mut text = String::new();
+        let mut pings = 0;
+        let mut take = |connection: &mut Connection| {
+            while let Some(event) = connection.next_event().unwrap() {
+                match event {
+                    Event::Chunk(chunk) => match chunk.data {
+                        ChunkData::Text(piece) => text.push_str(&piece),
+                        ChunkData::Binary(_) => panic!("binary"),
+                    },
+                    Event::Message(_) => pings += 1,
+                }
+            }
+        };
+        connection.feed(&wire[..cut]);
+        take(&mut connection);
+        let mut lent = connection.take_input();
+        // Asked too early, and fed from another side.
+        take(&mut connection);
+        lent.extend_from_slice(&wire[cut..]);
+        connection.put_input(lent);
+        take(&mut connection);
+        assert_eq!((text.as_str(), pings), ("aéb", 1), "cut at {cut}");
+    }
+}
+
 #[test]
 fn an_input_buffer_is_lent_between_any_two_bytes() {
     for role in ROLES {

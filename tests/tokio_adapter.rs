@@ -525,6 +525,24 @@ async fn a_reader_hears_that_a_writer_ended_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_writer_hears_that_a_reader_ended_the_connection() {
+    for role in ROLES {
+        let (socket, peer) = socket(role, Config::new(), 10);
+        let (mut sink, mut stream) = socket.split();
+        let reader = tokio::spawn(async move { stream.next().await });
+        let writer = tokio::spawn(async move { sink.send(Message::binary(vec![7; 1_000])).await });
+        sleep(Duration::from_secs(1)).await;
+        peer.fail_reads();
+        let start = Instant::now();
+        let ended = ends(reader).await.unwrap();
+        assert!(matches!(ended, Some(Err(Error::Io(_)))), "{ended:?}");
+        let written = ends(writer).await.unwrap();
+        assert!(matches!(written, Err(Error::Lost)), "{written:?}");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn chunks_come_as_they_arrive() {
     for role in ROLES {
         for whole in [Message::binary(vec![5; 300_000]), Message::text("€".repeat(100_000))] {
@@ -875,6 +893,32 @@ async fn bad_requests_are_answered_and_the_connection_closed() {
                 Err(Error::Handshake(error)) => assert_eq!(error.status(), Some(status), "{start}"),
                 other => panic!("{start}: {other:?}"),
             }
+        }
+    }
+}
+
+/// More than the buffers of both ends hold: a server that closes with bytes unread resets the connection.
+#[tokio::test]
+async fn what_a_bad_client_still_sends_is_taken() {
+    let (listener, address) = listener().await;
+    for (request, decides) in [("GET / HTTP/1.1\r\n\r\n".to_owned(), false), (request(&[]), true)] {
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        let server = listener.accept().await.unwrap().0;
+        let refuse = |_: &Request| Err(Reject::new(400).unwrap());
+        let server =
+            tokio::spawn(accept_with(server, Options::new().close_timeout(Duration::from_secs(300)), refuse));
+        client.write_all(request.as_bytes()).await.unwrap();
+        for _ in 0..16 {
+            client.write_all(&[b'x'; 1 << 20]).await.expect("it is taken, and dropped");
+        }
+        let mut answer = String::new();
+        ends(client.read_to_string(&mut answer)).await.expect("an end, not a reset");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        drop(client);
+        match ends(server).await.unwrap() {
+            Err(Error::Handshake(HandshakeError::MissingField("Host"))) if !decides => {}
+            Err(Error::Rejected(400)) if decides => {}
+            other => panic!("{other:?}"),
         }
     }
 }

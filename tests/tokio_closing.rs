@@ -252,6 +252,9 @@ async fn a_flush_keeps_to_the_deadline() {
         let flushed = ends(socket.flush()).await;
         assert!(matches!(flushed, Err(Error::Timeout(Deadline::Close))), "{flushed:?}");
         assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
+        // How it ended is still for the receiving side to learn.
+        let received = ends(socket.recv()).await;
+        assert!(matches!(received, Err(Error::Timeout(Deadline::Close))), "{received:?}");
         assert_ended(&mut socket).await;
     }
 }
@@ -566,6 +569,25 @@ async fn the_server_ends_the_stream_first() {
     }
 }
 
+/// A shutdown may take its time, as one of TLS does.
+#[tokio::test(start_paused = true)]
+async fn the_end_comes_behind_the_shutdown() {
+    for closes in [true, false] {
+        let (stream, client) = pair(1000);
+        let stream = stream.writing(Turns::bytewise());
+        let mut server = WebSocket::new(stream, connection(Role::Server, Config::new()), CLOSE_TIMEOUT);
+        client.push(&close_frame(Role::Client, 1000, ""));
+        if closes {
+            assert_clean(ends(server.close(CloseCode::NORMAL, "")).await, 1000, "");
+        } else {
+            assert_eq!(ends(server.recv()).await.unwrap(), Some(close_message(1000, "")));
+            assert_eq!(ends(server.recv()).await.unwrap(), None);
+        }
+        assert_eq!(decode(Role::Server, &client.pull()), [close_message(1000, "")]);
+        assert!(client.is_at_end());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn both_may_close_at_once() {
     for turns in [Turns::free(), Turns::bytewise()] {
@@ -625,12 +647,14 @@ async fn close_drops_the_data_that_still_comes() {
 async fn a_sink_closes_with_1000_and_tells_errors() {
     for role in ROLES {
         let (mut answered, peer) = socket(role);
+        peer.push(&text_frame(role.peer(), "dropped"));
         peer.push(&close_frame(role.peer(), 1001, ""));
         peer.finish();
         answered.feed(Message::text("last")).unwrap();
         ends(SinkExt::close(&mut answered)).await.unwrap();
         assert_eq!(decode(role, &peer.pull()), [Message::text("last"), close_message(1000, "")]);
-        assert_eq!(answered.close_status().unwrap().code, 1001);
+        assert_clean(answered.close_status().ok_or(Error::Lost), 1001, "");
+        assert!(answered.is_ended() && peer.is_at_end());
 
         let (mut silent, _peer) = socket(role);
         let start = Instant::now();

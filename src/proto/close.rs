@@ -231,10 +231,6 @@ impl Standing {
         }
     }
 
-    pub(crate) const fn wants_discard(self) -> bool {
-        matches!(self.input, InputEnd::Failed) && !self.eof
-    }
-
     /// Whether there is no Close left for us to send: it was, or cannot be.
     const fn answered(self) -> bool {
         self.close_sent || self.output_lost

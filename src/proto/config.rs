@@ -112,7 +112,8 @@ impl Config {
         self
     }
 
-    /// Messages with more bytes than this leave in several frames, so that a pong can go between them.
+    /// Messages with more bytes than this leave in several frames, so that a pong can go between them;
+    /// those that were [`Prepared`](super::Prepared) stay in one.
     ///
     /// Default: never, one frame for each message.
     #[must_use]

@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// Takes the input buffer away, for I/O that owns its buffers; no state is lost. The bytes in it are
-    /// not parsed yet: bring them back with [`put_input`](Self::put_input) before the next event.
+    /// not parsed yet: until [`put_input`](Self::put_input) brings them back there are no events.
     #[must_use = "the bytes in the buffer are part of the stream"]
     pub fn take_input(&mut self) -> BytesMut {
         self.receiver.take_input()
@@ -245,7 +245,9 @@ impl Connection {
     }
 
     /// Takes the halves apart, for a reader and a writer that run by themselves. The reader must then pass
-    /// [`Receiver::take_answer`] to [`Sender::answer`].
+    /// [`Receiver::take_answer`] to [`Sender::answer`] after each event, and the two together decide what
+    /// [`wants_shutdown`](Self::wants_shutdown) and [`close_status`](Self::close_status) tell here: a server
+    /// closes the transport once both Closes are through, a client once the server has.
     #[must_use]
     pub fn into_split(mut self) -> (Receiver, Sender) {
         self.settle();
@@ -261,8 +263,8 @@ impl Connection {
     /// Whether bytes wait to be written.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        let owes = self.receiver.owes() && !self.sender.is_output_lost();
-        owes || self.sender.wants_output()
+        let owed = self.receiver.owed().is_some_and(|answer| self.sender.would_queue(answer));
+        owed || self.sender.wants_output()
     }
 
     /// Whether all is written and it is this end's turn to close the transport: a server after both Closes,
@@ -275,8 +277,8 @@ impl Connection {
     /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away:
     /// closing a socket with unread bytes would reset it, and destroy the Close that tells what was wrong.
     #[must_use]
-    pub fn wants_discard(&self) -> bool {
-        self.standing().wants_discard()
+    pub const fn wants_discard(&self) -> bool {
+        self.receiver.wants_discard()
     }
 
     /// How far the connection is from its end.
@@ -350,11 +352,6 @@ impl Connection {
     fn settle(&mut self) {
         if let Some(answer) = self.receiver.take_answer() {
             self.sender.answer(answer);
-        }
-        match self.receiver.input_end() {
-            InputEnd::Open | InputEnd::Failed => {}
-            InputEnd::Close => self.sender.peer_closed(),
-            InputEnd::Lost => self.sender.refuse(),
         }
     }
 }

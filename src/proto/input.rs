@@ -25,12 +25,14 @@ pub(crate) struct Input {
     /// The room that the next read gets.
     room: usize,
     read_size: usize,
+    /// The buffer was taken, and not brought back.
+    lent: bool,
 }
 
 impl Input {
     pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
         let read_size = config.read_size as usize;
-        Self { bytes, gone: 0, start: 0, unmasked: 0, room: read_size, read_size }
+        Self { bytes, gone: 0, start: 0, unmasked: 0, room: read_size, read_size, lent: false }
     }
 
     /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`
@@ -52,7 +54,7 @@ impl Input {
 
     pub(crate) fn take(&mut self) -> BytesMut {
         self.discard_parsed();
-        self.gone = 0;
+        (self.gone, self.lent) = (0, true);
         core::mem::take(&mut self.bytes)
     }
 
@@ -60,7 +62,12 @@ impl Input {
     pub(crate) fn put(&mut self, mut bytes: BytesMut) {
         self.discard_parsed();
         bytes.extend_from_slice(&self.bytes);
-        (self.bytes, self.gone) = (bytes, 0);
+        (self.bytes, self.gone, self.lent) = (bytes, 0, false);
+    }
+
+    /// Whether the buffer was taken: what is here comes behind what is in it.
+    pub(crate) const fn is_lent(&self) -> bool {
+        self.lent
     }
 
     /// Gives back memory that holds nothing.
@@ -68,7 +75,6 @@ impl Input {
         self.discard_parsed();
         if self.bytes.is_empty() {
             (self.bytes, self.gone) = (BytesMut::new(), 0);
-            self.room = self.read_size;
         }
     }
 
@@ -93,8 +99,7 @@ impl Input {
         offset: usize,
         limit: usize,
     ) -> (Range<usize>, usize) {
-        // Bytes that were lent out may not have come back.
-        let from = (self.start + self.unmasked).min(self.bytes.len());
+        let from = self.start + self.unmasked;
         let new = limit.min(self.bytes.len() - from);
         if let Some(key) = key {
             mask::apply(&mut self.bytes[from..from + new], key, offset);

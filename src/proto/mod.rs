@@ -1,5 +1,13 @@
-//! The engine.
+//! The engine: RFC 6455 as a state machine. Bytes come in, events go out, bytes to send come out.
+//!
+//! It does no I/O, has no clock and makes no random numbers: whoever drives it reads and writes, keeps the
+//! deadlines, and gives it the masking keys ([`MaskSource`]) and the nonce of a client's handshake.
+//!
+//! Begin with [`handshake`]: a [`ServerHandshake`](handshake::ServerHandshake) or
+//! [`ClientHandshake`](handshake::ClientHandshake) becomes a [`Connection`], whose documentation is the loop to
+//! write around it. [`frame`], [`mask`] and [`utf8`] are the parts, for those who want only them.
 mod agreement;
+mod answer;
 mod chunk;
 mod close;
 mod config;
@@ -17,6 +25,7 @@ mod send;
 pub mod utf8;
 
 pub use agreement::Agreement;
+pub use answer::Answer;
 pub use close::{CloseCode, CloseFrame, CloseStatus, ReasonTooLong, State};
 pub use config::{Config, Delivery, HandshakeLimits, Role};
 pub use connection::Connection;
@@ -24,6 +33,6 @@ pub use error::{ProtocolError, SendError, SendErrorKind};
 pub use mask::MaskSource;
 pub use message::{Chunk, ChunkData, ChunkDataRef, ChunkRef, Event, EventRef, Kind, Message, MessageRef};
 pub use output::Output;
-pub use receive::{Answer, Receiver};
+pub use receive::Receiver;
 pub use send::{Prepared, Sender};
 pub use utf8::Utf8Bytes;

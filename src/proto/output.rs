@@ -27,8 +27,6 @@ pub struct Output {
     arena: Vec<u8>,
     /// How much of the arena is written.
     cursor: usize,
-    /// Bytes that the arena has dropped from its front since it was last empty.
-    dropped: usize,
     shared: VecDeque<Shared>,
     len: usize,
     /// What is left of the unit at the front: a frame, or the head of a handshake. Zero between frames.
@@ -43,7 +41,7 @@ pub struct Output {
 
 /// A payload by reference.
 struct Shared {
-    /// How many bytes of the arena, dropped ones included, come before it.
+    /// Where in the arena it comes.
     at: usize,
     bytes: Bytes,
 }
@@ -53,7 +51,6 @@ impl Output {
         Self {
             arena: Vec::new(),
             cursor: 0,
-            dropped: 0,
             shared: VecDeque::new(),
             len: 0,
             front: 0,
@@ -87,7 +84,7 @@ impl Output {
             return None;
         }
         let piece = match self.shared.front() {
-            Some(shared) if shared.at == self.position() => shared.bytes.clone(),
+            Some(shared) if shared.at == self.cursor => shared.bytes.clone(),
             None if self.cursor == 0 => {
                 let arena = core::mem::take(&mut self.arena);
                 self.clear();
@@ -105,7 +102,9 @@ impl Output {
         // Half of the arena is spent: moving the rest costs no more than writing the spent half did.
         if self.cursor > self.arena.len() / 2 {
             self.arena.drain(..self.cursor);
-            self.dropped += self.cursor;
+            for shared in &mut self.shared {
+                shared.at -= self.cursor;
+            }
             self.cursor = 0;
         }
         let before = self.arena.len();
@@ -119,7 +118,7 @@ impl Output {
             return;
         }
         self.len += bytes.len();
-        self.shared.push_back(Shared { at: self.dropped + self.arena.len(), bytes });
+        self.shared.push_back(Shared { at: self.arena.len(), bytes });
     }
 
     /// Whether the pong that was put in last still waits.
@@ -146,7 +145,7 @@ impl Output {
         }
         // Walk to the end of the front frame; the pong becomes a shared piece there. Frames do not end
         // inside a shared piece: that is a whole payload, or a whole frame.
-        let mut at = self.position();
+        let mut at = self.cursor;
         let mut left = self.front;
         let mut index = 0;
         while left > 0 {
@@ -179,15 +178,10 @@ impl Output {
         }
     }
 
-    /// Where the next byte lies, counted in bytes of the arena since it was last empty.
-    const fn position(&self) -> usize {
-        self.dropped + self.cursor
-    }
-
     /// The bytes of the arena up to the next shared piece.
     fn arena_run(&self) -> &[u8] {
         let end = match self.shared.front() {
-            Some(shared) => shared.at - self.dropped,
+            Some(shared) => shared.at,
             None => self.arena.len(),
         };
         &self.arena[self.cursor..end]
@@ -202,7 +196,7 @@ impl Output {
             self.shared = VecDeque::new();
         }
         self.shared.clear();
-        (self.cursor, self.dropped, self.len) = (0, 0, 0);
+        (self.cursor, self.len) = (0, 0);
         (self.front, self.pong, self.close) = (0, 0, 0);
     }
 
@@ -219,7 +213,7 @@ impl Output {
     fn drop_front(&mut self, count: usize) {
         self.len -= count;
         match self.shared.front_mut() {
-            Some(shared) if shared.at == self.dropped + self.cursor => {
+            Some(shared) if shared.at == self.cursor => {
                 shared.bytes.advance(count);
                 if shared.bytes.is_empty() {
                     self.shared.pop_front();
@@ -237,7 +231,7 @@ impl Buf for Output {
 
     fn chunk(&self) -> &[u8] {
         match self.shared.front() {
-            Some(shared) if shared.at == self.position() => &shared.bytes,
+            Some(shared) if shared.at == self.cursor => &shared.bytes,
             _ => self.arena_run(),
         }
     }
@@ -246,11 +240,11 @@ impl Buf for Output {
     fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
         let mut cursor = self.cursor;
         let pieces = self.shared.iter().flat_map(|shared| {
-            let run = cursor..shared.at - self.dropped;
+            let run = cursor..shared.at;
             cursor = run.end;
             [&self.arena[run], &shared.bytes[..]]
         });
-        let tail = self.shared.back().map_or(self.cursor, |shared| shared.at - self.dropped);
+        let tail = self.shared.back().map_or(self.cursor, |shared| shared.at);
         let pieces = pieces.chain([&self.arena[tail..]]).filter(|piece| !piece.is_empty());
         let mut count = 0;
         for (slice, piece) in slices.iter_mut().zip(pieces) {

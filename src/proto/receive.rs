@@ -13,6 +13,7 @@ use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::answer::Answer;
 use super::chunk::{Carry, Piece, Place, check_cut, invalid_utf8};
 use super::close::{self, CloseCode, CloseFrame, InputEnd};
 use super::config::{Config, Delivery, Role};
@@ -41,18 +42,6 @@ pub struct Receiver {
     delivered: bool,
     carry: Carry,
     answer: Option<Answer>,
-}
-
-/// What the receiving half owes the peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.5.1, §5.5.2 and §7.1.7 demand these three")]
-pub enum Answer {
-    /// A pong with this payload (RFC 6455 §5.5.3).
-    Pong(Bytes),
-    /// A Close that echoes the code of this one (RFC 6455 §5.5.1).
-    Close(Option<CloseFrame>),
-    /// A Close that says what was wrong (RFC 6455 §7.1.7).
-    Fail(ProtocolError),
 }
 
 /// How the frames of the peer ended.
@@ -170,7 +159,7 @@ impl Receiver {
     }
 
     /// What is owed to the peer since the last call; the sending half's
-    /// [`answer`](super::Sender::answer) takes it. A later ping takes the place of an earlier one.
+    /// [`answer`](super::Sender::answer) takes it. A later one takes the place of an earlier one.
     pub fn take_answer(&mut self) -> Option<Answer> {
         self.answer.take()
     }
@@ -189,6 +178,13 @@ impl Receiver {
     #[must_use]
     pub const fn wants_input(&self) -> bool {
         close::wants_input(self.peer.peer(), self.input_end(), self.eof)
+    }
+
+    /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away: see
+    /// [`Connection::wants_discard`](super::Connection::wants_discard).
+    #[must_use]
+    pub const fn wants_discard(&self) -> bool {
+        matches!(self.end, End::Failed(_)) && !self.eof
     }
 
     /// Whether the transport ended.
@@ -214,8 +210,8 @@ impl Receiver {
         }
     }
 
-    pub(crate) const fn owes(&self) -> bool {
-        self.answer.is_some()
+    pub(crate) const fn owed(&self) -> Option<&Answer> {
+        self.answer.as_ref()
     }
 
     /// Fails the connection (RFC 6455 §7.1.7).
@@ -242,6 +238,9 @@ impl Receiver {
                 return Err(error);
             }
         }
+        if self.input.is_lent() {
+            return Ok(Step::Nothing);
+        }
         if self.delivered {
             self.gathered.clear(Config::MOST_READ);
             self.delivered = false;
@@ -249,6 +248,7 @@ impl Receiver {
         let step = self.parse().map_err(|error| self.fail(error))?;
         if self.eof && matches!(step, Step::Nothing) {
             self.end = End::Lost;
+            self.answer = Some(Answer::Lost);
         }
         Ok(step)
     }
@@ -405,9 +405,8 @@ impl Receiver {
                 let frame = decode_close(self.input.at(payload))?;
                 // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a
                 // Close frame, the endpoint MUST send a Close frame in response."
-                if self.config.auto_close {
-                    self.answer = Some(Answer::Close(frame.clone()));
-                }
+                self.answer =
+                    Some(if self.config.auto_close { Answer::Close(frame.clone()) } else { Answer::Closed });
                 self.end = End::Close(frame);
                 Ok(Step::Close)
             }

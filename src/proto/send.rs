@@ -8,6 +8,7 @@ use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::answer::Answer;
 use super::close::CloseFrame;
 use super::config::{Config, Role};
 use super::error::{SendError, SendErrorKind};
@@ -15,8 +16,7 @@ use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
 use super::mask::{self, MaskSource};
 use super::message::{Kind, Message, MessageRef};
 use super::output::Output;
-use super::receive::Answer;
-use super::utf8::{Utf8Bytes, Validator};
+use super::utf8::Validator;
 
 /// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
 /// the bytes to write.
@@ -161,16 +161,22 @@ impl Sender {
     }
 
     /// Does what the receiving half owes the peer: see [`Receiver::take_answer`](super::Receiver::take_answer).
+    /// A pong with more than 125 bytes, which no ping asks for, is dropped.
     pub fn answer(&mut self, answer: Answer) {
         match answer {
             // RFC 6455 §5.5.3: a newer ping takes the place of one not answered yet.
-            Answer::Pong(payload) => self.pong = (!self.output_lost).then_some(payload),
+            Answer::Pong(payload) => {
+                let fits = payload.len() <= MAX_CONTROL_PAYLOAD;
+                self.pong = Some(payload).filter(|_| fits && !self.output_lost);
+            }
             // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             // status code it received."
             Answer::Close(frame) => {
                 self.peer_closed();
                 self.close_with(frame.map(|frame| (frame.code().get(), "")));
             }
+            Answer::Closed => self.peer_closed(),
+            Answer::Lost => self.refuse(),
             // RFC 6455 §7.1.7: to fail the connection, an endpoint "SHOULD send a Close frame with an
             // appropriate status code" first.
             Answer::Fail(error) => {
@@ -224,6 +230,15 @@ impl Sender {
     #[must_use]
     pub fn refusal(&self) -> Option<SendErrorKind> {
         self.refuses_any().or_else(|| self.message.is_some().then_some(SendErrorKind::MessageInProgress))
+    }
+
+    /// Whether [`answer`](Self::answer) would queue bytes.
+    pub(crate) const fn would_queue(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Pong(_) => !self.output_lost,
+            Answer::Close(_) | Answer::Fail(_) => !self.closed,
+            Answer::Closed | Answer::Lost => false,
+        }
     }
 
     /// Whether our Close is queued or written.
@@ -391,7 +406,8 @@ impl From<Kind> for OpCode {
 }
 
 /// A message encoded once for many connections: header and payload lie in one `Bytes`, which every
-/// server connection queues by reference. Clients mask a copy.
+/// server connection queues by reference. Clients mask a copy. It is one frame, whatever
+/// [`Config::fragment_above`] says.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     opcode: OpCode,
@@ -402,8 +418,8 @@ pub struct Prepared {
 impl Prepared {
     /// Encodes a text message.
     #[must_use]
-    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
-        Self::new(OpCode::Text, text.into().as_bytes())
+    pub fn text(text: impl AsRef<str>) -> Self {
+        Self::new(OpCode::Text, text.as_ref().as_bytes())
     }
 
     /// Encodes a binary message.

@@ -7,11 +7,11 @@ use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
-use ::tokio::time::{Instant, timeout};
+use ::tokio::time::{Instant, timeout, timeout_at};
 
-use super::options::Options;
-use super::websocket::WebSocket;
+use super::websocket::{WebSocket, after};
 use crate::error::{Deadline, Error};
+use crate::options::Options;
 use crate::proto::Output;
 use crate::proto::handshake::{Accept, Pending, Reject, Request, ServerHandshake};
 
@@ -93,7 +93,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
                 let _ = answer(&mut stream, handshake.output(), options.close_timeout).await;
                 Err(error)
             }
-            Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+            Err(_) => {
+                handshake.time_out();
+                // The time is over: what the stream does not take at once is not sent.
+                let _ = answer(&mut stream, handshake.output(), Duration::ZERO).await;
+                Err(Error::Timeout(Deadline::Handshake))
+            }
         }
     }
 
@@ -147,14 +152,16 @@ async fn answer<S>(stream: &mut S, output: &mut Output, time: Duration) -> Resul
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let written = timeout(time, async {
+    let deadline = after(time);
+    let written = timeout_at(deadline, async {
         stream.write_all_buf(output).await?;
         stream.shutdown().await
     });
     written.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
     let mut discarded = [0; 1024];
     // Whether the client goes on, resets or ends: it was answered.
-    let _ = timeout(time, async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} }).await;
+    let _ =
+        timeout_at(deadline, async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} }).await;
     Ok(())
 }
 

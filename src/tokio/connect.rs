@@ -7,9 +7,9 @@ use ::tokio::net::TcpStream;
 use ::tokio::time::{Instant, timeout_at};
 
 use super::accept::set_nodelay;
-use super::options::{Options, after};
-use super::websocket::WebSocket;
+use super::websocket::{WebSocket, after};
 use crate::error::{Deadline, Error};
+use crate::options::Options;
 use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
 use crate::random::{RandomMasks, nonce};
 

@@ -22,12 +22,11 @@
 
 mod accept;
 mod connect;
-mod options;
 mod stream;
 mod wakers;
 mod websocket;
 
+pub use crate::options::Options;
 pub use accept::{Incoming, accept, accept_with};
 pub use connect::{connect, connect_over, connect_with};
-pub use options::Options;
 pub use websocket::{Permit, WebSocket};

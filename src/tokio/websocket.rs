@@ -15,9 +15,9 @@ use ::tokio::task::coop;
 use ::tokio::time::{Instant, Sleep, sleep_until};
 use bytes::{Buf, Bytes};
 
-use super::options::after;
 use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
+use crate::options::FAR_AWAY;
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
     SendErrorKind, State, Utf8Bytes,
@@ -34,7 +34,7 @@ use crate::proto::{
 /// themselves, also when the peer does not read and the write has to wait.
 ///
 /// **Deadlines.** Once either end closes, or the connection fails, the rest may take
-/// [`Options::close_timeout`](super::Options::close_timeout); every method keeps to it. The timer needs a
+/// [`Options::close_timeout`](crate::Options::close_timeout); every method keeps to it. The timer needs a
 /// runtime with time enabled.
 #[derive(Debug)]
 pub struct WebSocket<S> {
@@ -354,8 +354,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             // After both Closes it does not matter how the transport ends.
             Some(status) if status.clean => Ok(()),
             _ => Err(match (error, self.write_error) {
+                // Why there was no end in time, where that is known.
+                (None | Some(Error::Timeout(_)), Some(kind)) => Error::Io(kind.into()),
                 (Some(error), _) => error,
-                (None, Some(kind)) => Error::Io(kind.into()),
                 (None, None) => Error::Lost,
             }),
         }
@@ -393,7 +394,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Poll::Ready(Err(Error::Io(kind.into())));
         }
         if written.is_pending() && self.poll_deadline(cx).is_ready() {
-            return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Close))));
+            // How it ended is for `recv` to tell.
+            self.wakers.wake();
+            return Poll::Ready(Err(Error::Timeout(Deadline::Close)));
         }
         written.map(Ok)
     }
@@ -417,6 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             let output = self.connection.output();
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = output.chunks_vectored(&mut slices);
+            debug_assert_ne!(count, 0, "bytes that wait lie somewhere");
             let stream = Pin::new(&mut self.stream);
             let written = match &slices[..count] {
                 [slice] => ready!(stream.poll_write(cx, slice))?,
@@ -471,6 +475,12 @@ impl<S> Permit<'_, S> {
         let taken = self.socket.connection.send(Message::Binary(bytes.into()));
         debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
     }
+}
+
+/// The time so long from now. What is too far away for the clock is as good as never.
+pub(super) fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
 }
 
 /// How many pieces one write takes: enough for a burst of large messages, and little on the stack.

@@ -204,6 +204,11 @@ impl Transport {
         self.refuse(0, io::ErrorKind::ConnectionReset);
     }
 
+    /// The other end reads what was sent, and then an error. Its writes go on, or wait as before.
+    pub(crate) fn fail_reads(&self) {
+        self.end(End::Reset);
+    }
+
     /// The other end can write `count` more bytes, then its writes fail. Its reads go on.
     pub(crate) fn refuse(&self, count: usize, kind: io::ErrorKind) {
         let mut pipe = lock(&self.incoming);

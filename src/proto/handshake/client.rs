@@ -30,7 +30,6 @@ pub struct ClientRequest {
     resource: Box<str>,
     subprotocols: Vec<Box<str>>,
     lines: FieldLines,
-    limits: HandshakeLimits,
 }
 
 impl ClientRequest {
@@ -78,20 +77,12 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// What the server may send before the connection is open.
-    #[must_use]
-    pub const fn limits(mut self, limits: HandshakeLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
     fn from_valid(host: &str, resource: &str) -> Self {
         Self {
             host: host.into(),
             resource: resource.into(),
             subprotocols: Vec::new(),
             lines: FieldLines::default(),
-            limits: HandshakeLimits::new(),
         }
     }
 
@@ -139,14 +130,14 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Starts a handshake within the limits of the request. The nonce is 16 bytes that nobody can predict,
+    /// Starts a handshake within the default limits. The nonce is 16 bytes that nobody can predict,
     /// new for each connection (RFC 6455 §4.1).
     #[must_use]
     pub fn new(request: &ClientRequest, nonce: [u8; 16]) -> Self {
-        Self::with_limits(request, nonce, request.limits)
+        Self::with_limits(request, nonce, HandshakeLimits::new())
     }
 
-    /// Starts a handshake within these limits, in place of those of the request.
+    /// Starts a handshake within these limits on what the server may send before the connection is open.
     #[must_use]
     pub fn with_limits(request: &ClientRequest, nonce: [u8; 16], limits: HandshakeLimits) -> Self {
         let key = key_text(nonce);
@@ -541,7 +532,7 @@ mod tests {
     /// What comes of input in pieces, and of its end behind them.
     fn outcome(pieces: &[&[u8]]) -> Result<(Response, Vec<u8>), HandshakeError> {
         let mut handshake =
-            ClientHandshake::new(&request().limits(HandshakeLimits::new().max_body(5)), NONCE);
+            ClientHandshake::with_limits(&request(), NONCE, HandshakeLimits::new().max_body(5));
         let mut pieces = pieces.iter();
         loop {
             match handshake.poll() {

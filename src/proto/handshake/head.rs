@@ -45,7 +45,8 @@ impl Scanner {
     /// Scans the bytes of `input` that came since the last call. The length of the head once it is whole.
     pub(super) fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, HandshakeError> {
         let limit = self.max_head - self.before;
-        for &byte in &input[self.at..input.len().min(limit)] {
+        // A caller that takes bytes back is waited for.
+        for &byte in input.get(self.at..input.len().min(limit)).unwrap_or_default() {
             self.place = match (self.place, byte) {
                 (Place::InLine, b'\r') => Place::AfterCr,
                 (Place::AfterCr, b'\n') => Place::AtLine,

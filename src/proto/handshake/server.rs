@@ -71,6 +71,14 @@ impl ServerHandshake {
         &mut self.output
     }
 
+    /// Gives up waiting: [`output`](Self::output) then holds a 408 (RFC 9110 §15.5.9) to write before
+    /// closing. For callers whose deadline passes.
+    pub fn time_out(&mut self) {
+        self.input = BytesMut::new();
+        self.over = Some(HandshakeError::Finished);
+        self.output = Reject::new(408).map_or_else(|_| Output::new(Role::Server), Reject::into_output);
+    }
+
     /// Looks at what has come. `Ok(None)`: read more. A result is final: later calls drop their input and
     /// give the same error, or [`HandshakeError::Finished`] once the request was handed over.
     ///
@@ -488,6 +496,21 @@ mod tests {
 
     fn pending(input: &str) -> Pending {
         poll(input.as_bytes()).unwrap_or_else(|error| panic!("{input:?}: {error}")).expect("whole")
+    }
+
+    #[test]
+    fn a_caller_that_gives_up_has_a_408_to_write() {
+        let mut handshake = ServerHandshake::new();
+        handshake.input().extend_from_slice(b"GET /chat HT");
+        assert!(matches!(handshake.poll(), Ok(None)));
+        // Bytes that a caller takes back, against the contract, are no reason to panic.
+        handshake.input().clear();
+        assert!(matches!(handshake.poll(), Ok(None)));
+        handshake.time_out();
+        assert!(
+            text(handshake.output()).starts_with("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n")
+        );
+        assert!(matches!(handshake.poll(), Err(HandshakeError::Finished)));
     }
 
     #[test]

@@ -1,20 +1,19 @@
-//! What an adapter needs to know beside the stream.
+//! Limits and deadlines: what an adapter needs to know beside the stream.
 
 #![forbid(unsafe_code)]
 
 use core::time::Duration;
 
-use ::tokio::time::Instant;
-
 use crate::proto::{Config, HandshakeLimits};
 
-/// Limits and deadlines of a connection.
+/// Limits and deadlines of a connection. On a blocking stream, which has no timers, the time is looked at
+/// between its reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    pub(super) config: Config,
-    pub(super) limits: HandshakeLimits,
-    pub(super) handshake_timeout: Duration,
-    pub(super) close_timeout: Duration,
+    pub(crate) config: Config,
+    pub(crate) limits: HandshakeLimits,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
 }
 
 impl Options {
@@ -60,14 +59,8 @@ impl Options {
     }
 }
 
-/// The time so long from now. What is too far away for the clock is as good as never.
-pub(super) fn after(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
-}
-
-/// Thirty years: any clock can tell it.
-const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Thirty years, which any clock can tell: as good as never.
+pub(crate) const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 impl Default for Options {
     fn default() -> Self {
