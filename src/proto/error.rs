@@ -133,7 +133,15 @@ impl fmt::Display for ProtocolError {
             Self::TooManyFragments { max } | Self::TooManyEmptyFragments { max } => {
                 write!(f, " (limit {max})")
             }
-            _ => Ok(()),
+            Self::ClosePayload => Ok(()),
+            Self::FragmentedControl
+            | Self::ControlTooLong
+            | Self::UnexpectedContinuation
+            | Self::ExpectedContinuation
+            | Self::MaskedFromServer
+            | Self::UnmaskedFromClient
+            | Self::LengthNotMinimal
+            | Self::LengthTopBit => f.write_str(" (in a frame header)"),
         }?;
         write!(f, ": closed with {}", self.close_code())
     }
