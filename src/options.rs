@@ -59,9 +59,6 @@ impl Options {
     }
 }
 
-/// Thirty years, which any clock can tell: as good as never.
-pub(crate) const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 impl Default for Options {
     fn default() -> Self {
         Self::new()

@@ -524,6 +524,25 @@ async fn a_reader_hears_that_a_writer_ended_the_connection() {
     }
 }
 
+/// Nobody but the reader knows that the time to close has begun, and the reader looks no further.
+#[tokio::test(start_paused = true)]
+async fn a_writer_keeps_to_a_deadline_that_began_while_it_waited() {
+    for role in ROLES {
+        let (socket, peer) = socket(role, Config::new(), 10);
+        let (mut sink, mut stream) = socket.split();
+        let reader = tokio::spawn(async move { (stream.next().await, stream) });
+        let writer = tokio::spawn(async move { sink.send(Message::binary(vec![7; 1_000])).await });
+        sleep(Duration::from_secs(1)).await;
+        peer.push(&close_frame(role.peer()));
+        let start = Instant::now();
+        let (got, _stream) = ends(reader).await.unwrap();
+        assert_eq!(got.unwrap().unwrap(), Message::Close(Some(CloseCode::NORMAL.into())));
+        let written = ends(writer).await.unwrap();
+        assert!(matches!(written, Err(Error::Timeout(Deadline::Close))), "{written:?}");
+        assert_eq!(start.elapsed(), TIME);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_writer_hears_that_a_reader_ended_the_connection() {
     for role in ROLES {
@@ -760,14 +779,16 @@ async fn a_decision_may_take_its_time() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_is_left_at_the_deadline() {
     for time in [Duration::from_millis(1), HANDSHAKE_TIME, Duration::from_secs(300)] {
-        let (stream, mut client) = duplex(100);
+        let (stream, mut client) = duplex(1000);
         let start = Instant::now();
         let options = Options::new().handshake_timeout(time);
         let accepted = ends(accept_with(stream, options, |_| Ok(Accept::new()))).await;
         assert!(matches!(accepted, Err(Error::Timeout(Deadline::Handshake))), "{accepted:?}");
         assert_eq!(start.elapsed(), time);
-        // The stream is closed.
-        client.read_to_end(&mut Vec::new()).await.unwrap();
+        // It is told, and the stream is closed.
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
 }
 

@@ -17,7 +17,6 @@ use bytes::{Buf, Bytes};
 
 use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
-use crate::options::FAR_AWAY;
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
     SendErrorKind, State, Utf8Bytes,
@@ -167,6 +166,8 @@ impl<S> WebSocket<S> {
     fn note_closing(&mut self) {
         if self.deadline.is_none() && self.connection.state() != State::Open {
             self.deadline = Some(after(self.close_timeout));
+            // Who waits on the other side has a deadline now.
+            self.wakers.wake();
         }
     }
 }
@@ -482,6 +483,9 @@ pub(super) fn after(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
 }
+
+/// Thirty years, which any clock can tell: as good as never.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
 const SLICES: usize = 32;
