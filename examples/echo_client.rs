@@ -12,7 +12,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut socket = taut::tokio::connect(&url).await?;
     for message in [Message::text("hello"), Message::text("¿qué tal?"), Message::binary(vec![7; 100_000])] {
         socket.send(message.clone()).await?;
-        let echo = socket.recv().await?.ok_or("the server closed before it answered")?;
+        let echo = loop {
+            // A server may ping at any time; the pong has left already.
+            match socket.recv().await?.ok_or("the server closed before it answered")? {
+                echo if echo.is_data() => break echo,
+                _ => {}
+            }
+        };
         if echo != message {
             return Err(format!("sent {message:?}, got {echo:?}").into());
         }

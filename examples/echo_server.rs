@@ -6,11 +6,15 @@
 //! was given.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use taut::proto::handshake::{Accept, Reject, Request};
 use taut::proto::{Config, Message};
 use taut::tokio::{Options, accept_with};
 use tokio::net::{TcpListener, TcpStream};
+
+/// How long an echo may take to leave.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const USAGE: &str = "usage: echo_server [--max-message BYTES] [--subprotocol NAME]... ADDR";
 
@@ -77,7 +81,7 @@ async fn serve(settings: Settings) -> std::io::Result<()> {
     loop {
         // An error here is one client's, or too many open files: others can still come.
         let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let settings = settings.clone();
@@ -94,7 +98,11 @@ async fn echo(stream: TcpStream, settings: &Settings) -> Result<(), taut::Error>
     let mut socket = accept_with(stream, options, |request| settings.decide(request)).await?;
     while let Some(message) = socket.recv().await? {
         if let Message::Text(_) | Message::Binary(_) = message {
-            socket.send(message).await?;
+            // A peer that does not read what it asked for is left after a while.
+            match tokio::time::timeout(PATIENCE, socket.send(message)).await {
+                Ok(sent) => sent?,
+                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
         }
     }
     Ok(())

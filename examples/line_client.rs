@@ -22,6 +22,9 @@ use taut::proto::{CloseCode, CloseFrame, CloseStatus, Config, Message, SendError
 use taut::tokio::{Options, connect_with};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+/// How much of a refusal is shown, in bytes.
+const MOST_SHOWN: usize = 1024;
+
 const USAGE: &str = "usage: line_client [--max-message BYTES] URL";
 
 #[tokio::main(flavor = "current_thread")]
@@ -93,7 +96,9 @@ impl From<Error> for Failure {
         };
         let sentence = match &error {
             Error::Refused(answer) if !answer.body().is_empty() => {
-                format!("{error}\n{}", String::from_utf8_lossy(answer.body()).trim_end())
+                let body = &answer.body()[..answer.body().len().min(MOST_SHOWN)];
+                let lines = String::from_utf8_lossy(body).trim_end().lines().map(shown).collect::<Vec<_>>();
+                format!("{error}\n{}", lines.join("\n"))
             }
             error => error.to_string(),
         };
@@ -105,6 +110,11 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self { sentence: format!("stdin or stdout failed: {error}"), status: 1 }
     }
+}
+
+/// What a server wrote, without the characters that would move a terminal's cursor.
+fn shown(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 async fn talk(settings: Settings) -> Result<(), Failure> {
@@ -137,7 +147,7 @@ async fn talk(settings: Settings) -> Result<(), Failure> {
     match socket.close_status() {
         Some(CloseStatus { code: 1000, clean: true, .. }) => Ok(()),
         Some(CloseStatus { code, reason, .. }) => {
-            Err(Failure { sentence: format!("the server closed with {code} {reason}"), status: 7 })
+            Err(Failure { sentence: format!("the server closed with {code} {}", shown(&reason)), status: 7 })
         }
         None => Err(Error::Lost.into()),
     }

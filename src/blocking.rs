@@ -59,6 +59,9 @@ pub struct WebSocket<S> {
     failure: Option<ProtocolError>,
     /// Bytes were written that the stream may still hold back.
     unflushed: bool,
+    /// A write beside an event took too long: to be told before the next event, since a peer that asks and
+    /// does not read could hold the thread at each of its pings.
+    late: Option<io::Error>,
     /// The stream does not take, or give, bytes any more.
     broken: Option<io::ErrorKind>,
     ended: bool,
@@ -185,6 +188,7 @@ impl<S> WebSocket<S> {
             closing,
             failure: None,
             unflushed: false,
+            late: None,
             broken: None,
             ended: false,
         }
@@ -227,11 +231,15 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(error) = self.late.take() {
+            return Err(Error::Io(error));
+        }
         while !self.ended {
             match self.connection.next_event() {
                 Ok(Some(event)) => {
-                    // The event comes first: an error of the stream will be met again.
-                    let _ = self.write();
+                    if let Err(error) = self.write() {
+                        self.late = Some(error);
+                    }
                     return Ok(Some(event));
                 }
                 Ok(None) => {}
@@ -301,9 +309,9 @@ impl<S: Read + Write + 'static> WebSocket<S> {
 
     /// Writes all that waits. An error that will not go away is kept for the end: what the peer sent before
     /// may still be read.
-    fn write(&mut self) -> Result<(), Error> {
+    fn write(&mut self) -> io::Result<()> {
         match self.try_write() {
-            Err(error) if can_be_retried(&error) => Err(Error::Io(error)),
+            Err(error) if can_be_retried(&error) => Err(error),
             Err(error) => {
                 self.connection.output_lost();
                 self.unflushed = false;

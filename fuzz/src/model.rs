@@ -55,6 +55,8 @@ struct Header {
     end: Option<(usize, Option<[u8; 4]>)>,
     /// The first byte of a 64-bit length.
     top: Option<u8>,
+    /// The first six bytes of a 64-bit length are there, and zero.
+    six_zeros: bool,
 }
 
 /// A message that is not complete.
@@ -174,6 +176,7 @@ impl Header {
             least_len,
             end,
             top: bytes.get(2).copied().filter(|_| width == 8),
+            six_zeros: width == 8 && bytes.get(2..8) == Some(&[0; 6]),
         }
     }
 
@@ -199,6 +202,8 @@ impl Header {
             rule(control && short > 125, ProtocolError::ControlTooLong);
             rule(self.top.is_some_and(|top| top & 0x80 != 0), ProtocolError::LengthTopBit);
             let not_minimal = |len| (short == 126 && len < 126) || (short == 127 && len < 0x1_0000);
+            // Six zeros of eight bytes tell it already.
+            rule(self.six_zeros, ProtocolError::LengthNotMinimal);
             rule(self.len.is_some_and(not_minimal), ProtocolError::LengthNotMinimal);
         }
         if control {

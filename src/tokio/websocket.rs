@@ -194,7 +194,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_event(Side::Receive, cx)).await
     }
 
-    /// Takes a message and writes all that waits.
+    /// Takes a message and writes all that waits. It does not read meanwhile: two ends that both send more than
+    /// the stream holds, and both wait here, wait for each other; [`feed`](Self::feed) and
+    /// [`recv`](Self::recv) do not. While the connection is open there is no deadline for a peer that does not
+    /// read: put one around it.
     ///
     /// # Errors
     /// [`Error::Send`] hands the message back. After any other error the message was taken, and the
