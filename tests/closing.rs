@@ -679,9 +679,14 @@ fn input_is_wanted_until_nothing_can_come_of_it() {
     });
 }
 
+/// RFC 6455 §7.1.1: a server ends its side, and reads what still comes until the client ends its own.
 #[test]
-fn input_is_discarded_after_a_failure_until_it_ends() {
-    in_all_states(|_, _, reached| reached.key.wants_discard == (reached.saw_error() && !reached.key.ended));
+fn input_is_discarded_until_it_ends_after_a_failure_and_after_a_servers_shutdown() {
+    in_all_states(|variant, _, reached| {
+        let key = &reached.key;
+        let shut = variant.role == Role::Server && reached.saw_close() && key.wants_shutdown;
+        key.wants_discard == ((reached.saw_error() || shut) && !key.ended)
+    });
 }
 
 #[test]

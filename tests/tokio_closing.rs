@@ -562,10 +562,14 @@ async fn the_server_ends_the_stream_first() {
                 server.recv().await.map(|message| assert_eq!(message, None))
             }
         };
-        // RFC 6455 §5.5.1: the server closes "immediately", whatever the client does then.
-        ended.now_or_never().expect("nothing to wait for").unwrap();
+        let mut ended = pin!(ended);
+        // RFC 6455 §5.5.1: the server closes "immediately"; §7.1.1: and reads until the client does too.
+        assert!(ended.as_mut().now_or_never().is_none());
         assert_eq!(decode(Role::Server, &client.pull()), [close_message(1000, "")]);
         assert!(client.is_at_end());
+        client.push(b"late");
+        client.finish();
+        ends(ended).await.unwrap();
     }
 }
 

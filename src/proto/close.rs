@@ -231,6 +231,17 @@ impl Standing {
         }
     }
 
+    pub(crate) const fn wants_discard(self) -> bool {
+        match (self.input, self.role) {
+            _ if self.eof => false,
+            (InputEnd::Failed, _) => true,
+            // RFC 6455 §7.1.1: for a clean closure "one would call shutdown() with SHUT_WR on the socket,
+            // call recv() until obtaining a return value of 0", and close then.
+            (InputEnd::Close, Role::Server) => self.wants_shutdown(),
+            (InputEnd::Open | InputEnd::Close | InputEnd::Lost, _) => false,
+        }
+    }
+
     /// Whether there is no Close left for us to send: it was, or cannot be.
     const fn answered(self) -> bool {
         self.close_sent || self.output_lost

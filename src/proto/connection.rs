@@ -35,7 +35,7 @@ use super::utf8::Utf8Bytes;
 /// | open                         | Open              | yes                    | no               | events                |
 /// | we sent Close                | Closing           | yes                    | no               | events, then `Close`  |
 /// | the peer's Close came        | Closing           | server no, client yes  | no               | `None`                |
-/// | both, all written, server    | Closed            | no                     | yes              | `None`                |
+/// | both, all written, server    | Closed            | no, but `wants_discard`| yes              | `None`                |
 /// | both, all written, client    | Closed            | until the end          | at the end       | `None`                |
 /// | protocol error               | Closing to Closed | no, but `wants_discard`| when written     | the same error        |
 /// | the transport ended before   | Closing to Closed | no                     | when written     | what came, then `None`|
@@ -274,11 +274,12 @@ impl Connection {
         self.standing().wants_shutdown()
     }
 
-    /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away:
-    /// closing a socket with unread bytes would reset it, and destroy the Close that tells what was wrong.
+    /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away: after
+    /// a failure, and after a server's shutdown (RFC 6455 §7.1.1). Closing a socket with unread bytes would
+    /// reset it, and could destroy the Close on its way.
     #[must_use]
-    pub const fn wants_discard(&self) -> bool {
-        self.receiver.wants_discard()
+    pub fn wants_discard(&self) -> bool {
+        self.standing().wants_discard()
     }
 
     /// How far the connection is from its end.

@@ -180,7 +180,7 @@ impl Receiver {
         close::wants_input(self.peer.peer(), self.input_end(), self.eof)
     }
 
-    /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away: see
+    /// Whether, after a failure, to go on reading only to throw the bytes away: see
     /// [`Connection::wants_discard`](super::Connection::wants_discard).
     #[must_use]
     pub const fn wants_discard(&self) -> bool {
