@@ -265,8 +265,9 @@ impl<'a> Run<'a> {
         };
         assert_eq!(self.connection.state(), state);
         assert_eq!(self.connection.wants_input(), !failed && (!peer_closed || is_client));
-        assert_eq!(self.connection.wants_discard(), failed);
-        assert_eq!(self.connection.wants_shutdown(), failed || (peer_closed && !is_client));
+        let shuts_down = failed || (peer_closed && !is_client);
+        assert_eq!(self.connection.wants_shutdown(), shuts_down);
+        assert_eq!(self.connection.wants_discard(), shuts_down);
         assert_eq!(self.connection.close_status().is_some(), done);
         if state != State::Open {
             self.refuses();
