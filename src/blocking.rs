@@ -78,8 +78,8 @@ pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Erro
 /// Waits for a client's handshake, lets `decide` look at the request, and does as it says.
 ///
 /// # Errors
-/// As [`accept`], and [`Error::Timeout`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
-/// subprotocol that the client did not offer (the client gets status 500).
+/// As [`accept`], and [`Error::Timeout`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it
+/// accepted with a subprotocol that the client did not offer (the client gets status 500).
 pub fn accept_with<S, F>(mut stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
 where
     S: Read + Write + 'static,
@@ -300,7 +300,8 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     ///
     /// # Errors
     /// [`Error::Lost`] or [`Error::Io`] if the transport ended first, [`Error::Timeout`] if the peer went on
-    /// sending without an answer, [`Error::Protocol`] if it broke the protocol, [`Error::Reason`] if the reason has more than 123 bytes.
+    /// sending without an answer, [`Error::Protocol`] if it broke the protocol, [`Error::Reason`] if the
+    /// reason has more than 123 bytes.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseStatus, Error> {
         self.connection.close(Some(CloseFrame::new(code, reason)?));
         while self.recv_event()?.is_some() {}
@@ -426,7 +427,7 @@ fn answer<S: Read + Write + 'static>(output: &mut Output, stream: &mut S) -> io:
 
 /// Whether the same call can succeed later: the stream's timeout passed, or it does not block.
 fn can_be_retried(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.
@@ -457,10 +458,8 @@ fn linger<S: Read + 'static>(stream: &mut S) {
     let mut dropped = [0; 1024];
     // A timeout of zero is an error, and the end.
     while set_read_timeout(stream, end.saturating_duration_since(Instant::now())) {
-        match stream.read(&mut dropped) {
-            Ok(1..) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(0) | Err(_) => return,
+        if !matches!(retry(|| stream.read(&mut dropped)), Ok(1..)) {
+            return;
         }
     }
 }

@@ -219,7 +219,7 @@ fn a_split_receiver_that_fails_owes_a_close() {
         receiver.feed(&frame(role.peer(), true, OpCode::Continuation, b""));
         let error = ProtocolError::UnexpectedContinuation;
         assert_eq!(receiver.next_event(), Err(error));
-        assert!(!receiver.wants_input());
+        assert!(!receiver.wants_input() && receiver.wants_discard());
         let answer = receiver.take_answer().unwrap();
         assert_eq!(answer, Answer::Fail(error));
         sender.answer(answer);
@@ -229,6 +229,8 @@ fn a_split_receiver_that_fails_owes_a_close() {
         assert_eq!(frames(role, &take_output(sender.output())).len(), 1);
         assert_eq!(receiver.next_event(), Err(error));
         assert_eq!(receiver.take_answer(), None);
+        receiver.input_eof();
+        assert!(!receiver.wants_discard());
     }
 }
 
@@ -607,6 +609,23 @@ fn an_input_buffer_that_was_lent_comes_before_what_was_fed_meanwhile() {
 }
 
 /// An input buffer may be taken in the middle of a frame, between events, at any time.
+/// Against the contract; the stream is broken then, the process is not.
+#[test]
+fn an_input_buffer_that_comes_back_empty_is_no_panic() {
+    for delivery in [Delivery::Whole, Delivery::Chunks] {
+        let mut connection = connection(Role::Server, Config::new().delivery(delivery));
+        let wire = frame(Role::Client, true, OpCode::Text, "aéb".as_bytes());
+        connection.feed(&wire[..wire.len() - 2]);
+        let _ = connection.next_event().unwrap();
+        connection.input().clear();
+        let _ = connection.next_event();
+        let _ = connection.take_input();
+        connection.put_input(Default::default());
+        connection.feed(&wire);
+        let _ = connection.next_event();
+    }
+}
+
 /// A character in chunks waits in the input, unmasked, for its last byte.
 #[test]
 fn events_wait_while_the_input_buffer_is_away() {

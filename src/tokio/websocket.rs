@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// [`Error::Io`] if the stream does not take it, [`Error::Timeout`] if the connection is closing and
-    /// its time is over.
+    /// its time is over, [`Error::Lost`] after an end that was not clean.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush_all(cx)).await
     }
