@@ -108,7 +108,7 @@ where
         }
     };
     let (mut output, error) = match decide(pending.request()) {
-        Ok(accept) => match pending.accept(accept, options.config) {
+        Ok(accept) => match pending.accept(options.agree(accept), options.config) {
             Ok(connection) => {
                 let mut socket = WebSocket::new(stream, connection, options.close_timeout);
                 socket.flush()?;
@@ -156,7 +156,7 @@ where
 {
     set_nodelay(&stream);
     let start = Instant::now();
-    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
+    let mut handshake = ClientHandshake::with_limits(&options.offer(request), nonce(), options.limits);
     write_all(handshake.output(), &mut stream)?;
     loop {
         if let Some(established) = handshake.poll()? {

@@ -4,6 +4,9 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "deflate")]
+use crate::proto::Deflate;
+use crate::proto::handshake::{Accept, ClientRequest};
 use crate::proto::{Config, HandshakeLimits};
 
 /// Limits and deadlines of a connection. On a blocking stream, which has no timers, the time is looked at
@@ -14,6 +17,18 @@ pub struct Options {
     pub(crate) limits: HandshakeLimits,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    #[cfg(feature = "deflate")]
+    deflate: Compression,
+}
+
+/// Whether permessage-deflate is wanted.
+#[cfg(feature = "deflate")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    /// By clients.
+    Default,
+    Off,
+    On(Deflate),
 }
 
 impl Options {
@@ -25,7 +40,23 @@ impl Options {
             limits: HandshakeLimits::new(),
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            #[cfg(feature = "deflate")]
+            deflate: Compression::Default,
         }
+    }
+
+    /// What a client offers, or a server agrees to, of permessage-deflate (RFC 7692); `None` for nothing.
+    ///
+    /// A request or an acceptance that names parameters itself
+    /// ([`ClientRequest::deflate`], [`Accept::deflate`]) has its own way.
+    ///
+    /// Default: a client offers [`Deflate::new`], a server agrees to none: compression costs memory and
+    /// time for each connection, and tells the length of what it compresses.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into().map_or(Compression::Off, Compression::On);
+        self
     }
 
     /// The settings of the engine. Default: [`Config::new`].
@@ -56,6 +87,31 @@ impl Options {
     pub const fn close_timeout(mut self, time: Duration) -> Self {
         self.close_timeout = time;
         self
+    }
+}
+
+impl Options {
+    /// The request with what these options offer.
+    pub(crate) fn offer(&self, request: &ClientRequest) -> ClientRequest {
+        let request = request.clone();
+        #[cfg(feature = "deflate")]
+        if request.deflate_offers().is_empty() {
+            return match self.deflate {
+                Compression::Default => request.deflate(Deflate::new()),
+                Compression::Off => request,
+                Compression::On(offer) => request.deflate(offer),
+            };
+        }
+        request
+    }
+
+    /// The acceptance with what these options agree to.
+    pub(crate) fn agree(&self, accept: Accept) -> Accept {
+        #[cfg(feature = "deflate")]
+        if let Compression::On(most) = self.deflate {
+            return accept.or_deflate(most);
+        }
+        accept
     }
 }
 

@@ -18,30 +18,47 @@ const LAYERS: Layers = &[
     (
         "proto",
         &[
-            &["agreement", "config", "mask", "utf8"],
+            &["config", "mask"],
+            &["agreement", "utf8"],
             &["close", "input"],
             &["message"],
             &["error"],
-            &["answer", "frame"],
-            &["chunk", "incoming", "output"],
+            &["answer", "deflate", "frame"],
+            &["chunk", "encode", "output"],
+            &["incoming", "prepared"],
+            &["payload"],
             &["receive", "send"],
             &["connection"],
             &["handshake"],
         ],
     ),
+    ("proto/deflate", &[&["off", "pool"], &["compress", "inflate"]]),
     (
         "proto/handshake",
-        &[&["fields", "key", "uri"], &["error"], &["body", "extensions", "head"], &["client", "server"]],
+        &[
+            &["fields", "key", "uri"],
+            &["error"],
+            &["body", "extensions", "head"],
+            &["deflate"],
+            &["client", "server"],
+        ],
     ),
     ("tokio", &[&["wakers"], &["websocket"], &["accept", "stream"], &["connect"]]),
 ];
 
 /// The crates that the engine may use.
-const ENGINE_CRATES: [&str; 7] = ["alloc", "base64", "bytes", "core", "httparse", "sha1", "simdutf8"];
+const ENGINE_CRATES: [&str; 8] =
+    ["alloc", "base64", "bytes", "core", "httparse", "sha1", "simdutf8", "zlib_rs"];
 
-/// The names of `std` that the engine may use: vectored output, and what the processor can do.
-const ENGINE_STD: [&str; 3] =
-    ["std::io::IoSlice", "std::is_x86_feature_detected", "std::arch::is_aarch64_feature_detected"];
+/// The names of `std` that the engine may use: vectored output, what the processor can do, and, for deflate,
+/// what is made once and shared by many connections.
+const ENGINE_STD: [&str; 5] = [
+    "std::io::IoSlice",
+    "std::is_x86_feature_detected",
+    "std::arch::is_aarch64_feature_detected",
+    "std::sync::OnceLock",
+    "std::thread_local",
+];
 
 /// Names that the engine may not use, wherever they come from.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];

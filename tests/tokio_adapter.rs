@@ -1025,8 +1025,8 @@ async fn connect_to(change: impl FnOnce(String) -> String) -> Result<WebSocket<T
 #[tokio::test(start_paused = true)]
 async fn a_client_checks_the_answer() {
     use HandshakeError::{
-        Accept, Connection, ExtensionNotOffered, HttpVersion, MissingField, SubprotocolNotOffered,
-        UnexpectedEof, Upgrade,
+        Accept, Connection, DeflateAnswer, ExtensionNotOffered, HttpVersion, MissingField,
+        SubprotocolNotOffered, UnexpectedEof, Upgrade,
     };
     let with = |answer: String, line: &str| answer.replace("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"));
     let without = |answer: String, name: &str| -> String {
@@ -1045,9 +1045,10 @@ async fn a_client_checks_the_answer() {
         (Box::new(|answer| answer.replace("websocket", "h2c")), Upgrade),
         (Box::new(|answer| answer.replace("HTTP/1.1", "HTTP/1.0")), HttpVersion),
         (Box::new(move |answer| with(answer, "Sec-WebSocket-Protocol: other")), SubprotocolNotOffered),
+        (Box::new(move |answer| with(answer, "Sec-WebSocket-Extensions: x-other")), ExtensionNotOffered),
         (
-            Box::new(move |answer| with(answer, "Sec-WebSocket-Extensions: permessage-deflate")),
-            ExtensionNotOffered,
+            Box::new(move |answer| with(answer, "Sec-WebSocket-Extensions: permessage-deflate; x-other")),
+            DeflateAnswer,
         ),
     ] {
         match connect_to(change).await {

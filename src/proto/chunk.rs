@@ -24,14 +24,22 @@ pub(crate) enum Place {
     Input { range: Range<usize>, cut: usize },
     /// In [`Carry`].
     Carried { len: usize },
+    /// Inflated, at the front of what was gathered; for text, so many bytes behind it begin a character.
+    Gathered { len: usize, cut: usize },
 }
 
 impl Piece {
     /// Lends the chunk; text is checked here, once.
-    pub(crate) fn lend<'a>(self, input: &'a Input, carry: &'a Carry) -> Result<ChunkRef<'a>, ProtocolError> {
+    pub(crate) fn lend<'a>(
+        self,
+        input: &'a Input,
+        gathered: &'a [u8],
+        carry: &'a Carry,
+    ) -> Result<ChunkRef<'a>, ProtocolError> {
         let (bytes, cut) = match self.place {
             Place::Input { range, cut } => (input.at(range.clone()), input.at(range.end..range.end + cut)),
             Place::Carried { len } => (&carry.whole[..len], &[][..]),
+            Place::Gathered { len, cut } => (&gathered[..len], &gathered[len..len + cut]),
         };
         let data = match self.kind {
             Kind::Binary => ChunkDataRef::Binary(bytes),

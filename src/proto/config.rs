@@ -51,6 +51,12 @@ pub struct Config {
     pub(crate) delivery: Delivery,
     pub(crate) auto_pong: bool,
     pub(crate) auto_close: bool,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate_level: u8,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate_above: u32,
+    #[cfg(feature = "deflate")]
+    pub(crate) max_ratio: u32,
 }
 
 impl Config {
@@ -71,11 +77,18 @@ impl Config {
             delivery: Delivery::Whole,
             auto_pong: true,
             auto_close: true,
+            #[cfg(feature = "deflate")]
+            deflate_level: 3,
+            #[cfg(feature = "deflate")]
+            deflate_above: 256,
+            #[cfg(feature = "deflate")]
+            max_ratio: u32::MAX,
         }
     }
 
-    /// The largest message in bytes that [`Delivery::Whole`] puts together, over all its fragments.
-    /// A larger one fails the connection with 1009 at the header that shows it.
+    /// The largest message in bytes that [`Delivery::Whole`] puts together, over all its fragments, after
+    /// inflation. A larger one fails the connection with 1009: at the header that shows it, or, if it is
+    /// compressed, at the byte that is one too many.
     ///
     /// Default: 16 MiB, the largest message of the Autobahn test suite.
     #[must_use]
@@ -93,7 +106,8 @@ impl Config {
         self
     }
 
-    /// The largest message under [`Delivery::Chunks`], in bytes over all its chunks; a larger one fails with 1009.
+    /// The largest message under [`Delivery::Chunks`], in bytes over all its chunks, after inflation; a larger
+    /// one fails with 1009.
     ///
     /// Default: no limit, since such a message takes no memory.
     #[must_use]
@@ -193,6 +207,46 @@ impl Config {
         self
     }
 
+    /// How hard messages are compressed: 0 (not at all) to 9, as zlib counts; more becomes 9.
+    ///
+    /// Default: 3. From there on the ratio of JSON and text hardly gains, and the time doubles
+    /// (`docs/deflate.md` has the table).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub const fn deflate_level(mut self, level: u8) -> Self {
+        self.deflate_level = if level > 9 { 9 } else { level };
+        self
+    }
+
+    /// Messages of more bytes than this are compressed, if permessage-deflate was agreed on; those sent in
+    /// fragments always, since their length is not known.
+    ///
+    /// Default: 256. Compressing a smaller one takes longer than sending what it saves.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub const fn deflate_above(mut self, bytes: u32) -> Self {
+        self.deflate_above = bytes;
+        self
+    }
+
+    /// How many bytes one byte of a compressed message may become, once the message is over 64 KiB; more
+    /// fails the connection with 1009. DEFLATE reaches 1032.
+    ///
+    /// Default: no limit. [`max_message`](Self::max_message) bounds the memory, and long runs of one byte, which
+    /// images and padding have, reach the highest ratios without any ill will.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub const fn max_ratio(mut self, ratio: u32) -> Self {
+        self.max_ratio = ratio;
+        self
+    }
+
+    /// Messages up to this size may have any ratio: small ones that repeat those before them are nearly nothing.
+    #[cfg(feature = "deflate")]
+    pub(crate) const ANY_RATIO: u64 = 64 << 10;
+    /// The most that is inflated in one go, and the largest piece of a compressed message under
+    /// [`Delivery::Chunks`].
+    pub(crate) const MOST_INFLATED: usize = 16 << 10;
     /// The least room for a read: below it, system calls outweigh the bytes they bring.
     pub(crate) const LEAST_READ: u32 = 64;
     /// The most room for a read, and the largest buffer that is kept once it is empty.

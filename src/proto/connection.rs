@@ -9,12 +9,14 @@ use bytes::BytesMut;
 use super::agreement::Agreement;
 use super::close::{CloseFrame, CloseStatus, InputEnd, Standing, State};
 use super::config::{Config, Role};
+use super::deflate::{Compressor, Inflater};
 use super::error::{ProtocolError, SendError, SendErrorKind};
 use super::mask::MaskSource;
 use super::message::{Event, EventRef, Kind, Message, MessageRef};
 use super::output::Output;
+use super::prepared::Prepared;
 use super::receive::Receiver;
-use super::send::{Prepared, Sender};
+use super::send::Sender;
 use super::utf8::Utf8Bytes;
 
 /// One open connection: a [`Receiver`] and a [`Sender`] that answer each other.
@@ -91,9 +93,10 @@ impl Connection {
         output: Output,
     ) -> Self {
         let role = if masks.is_some() { Role::Client } else { Role::Server };
+        let (compressor, inflater) = both_ways(&agreement, role, &config);
         Self {
-            receiver: Receiver::new(role.peer(), config, input),
-            sender: Sender::new(output, config, masks),
+            receiver: Receiver::new(role.peer(), config, inflater, input),
+            sender: Sender::new(output, config, compressor, masks),
             agreement,
             role,
         }
@@ -102,6 +105,9 @@ impl Connection {
     /// With what a handshake done elsewhere settled. Bytes that came behind it go to [`feed`](Self::feed).
     #[must_use]
     pub fn with_agreement(mut self, agreement: Agreement) -> Self {
+        let (compressor, inflater) = both_ways(&agreement, self.role, self.sender.config());
+        self.sender.set_compressor(compressor);
+        self.receiver.set_inflater(inflater);
         self.agreement = agreement;
         self
     }
@@ -213,6 +219,18 @@ impl Connection {
     /// See [`Sender::send_prepared`].
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
         self.settled().send_prepared(prepared)
+    }
+
+    /// See [`Sender::compress`].
+    #[cfg(feature = "deflate")]
+    pub const fn compress(&mut self, on: bool) {
+        self.sender.compress(on);
+    }
+
+    /// See [`Sender::forget_context`].
+    #[cfg(feature = "deflate")]
+    pub fn forget_context(&mut self) {
+        self.sender.forget_context();
     }
 
     /// See [`Sender::ping`].
@@ -355,4 +373,16 @@ impl Connection {
             self.sender.answer(answer);
         }
     }
+}
+
+/// What compresses and what inflates under an agreement.
+#[cfg(feature = "deflate")]
+fn both_ways(agreement: &Agreement, role: Role, config: &Config) -> (Compressor, Inflater) {
+    let deflate = agreement.deflate();
+    (Compressor::new(deflate, role, config), Inflater::new(deflate, role.peer()))
+}
+
+#[cfg(not(feature = "deflate"))]
+const fn both_ways(_: &Agreement, _: Role, _: &Config) -> (Compressor, Inflater) {
+    (Compressor, Inflater)
 }

@@ -37,6 +37,8 @@ pub enum ProtocolError {
         /// Where in the message the first sequence begins that is not UTF-8, in bytes.
         offset: u64,
     },
+    /// RFC 7692 §7.2.2: a compressed message that is not DEFLATE, or ends too early.
+    Deflate,
     /// RFC 6455 §5.5.1: the body of a Close has one byte; it has none, or a code of two.
     ClosePayload,
     /// RFC 6455 §7.4: this code may not stand in a Close.
@@ -55,6 +57,11 @@ pub enum ProtocolError {
     StreamTooBig {
         /// The limit in bytes.
         max: u64,
+    },
+    /// A compressed message whose bytes become more than [`Config::max_ratio`](super::Config#method.max_ratio) allows.
+    RatioTooHigh {
+        /// The limit: bytes out for each byte in.
+        max: u32,
     },
     /// A message in more frames than [`Config::max_fragments`](super::Config::max_fragments).
     TooManyFragments {
@@ -86,12 +93,13 @@ impl ProtocolError {
             | Self::ClosePayload
             | Self::CloseCode(_) => CloseCode::PROTOCOL,
             // RFC 6455 §7.4.1, 1007: "e.g., non-UTF-8 [RFC3629] data within a text message".
-            Self::InvalidUtf8 { .. } => CloseCode::INVALID_DATA,
+            Self::InvalidUtf8 { .. } | Self::Deflate => CloseCode::INVALID_DATA,
             Self::TooManyFragments { .. } | Self::TooManyEmptyFragments { .. } => CloseCode::POLICY,
             // RFC 6455 §7.4.1, 1009: "a message that is too big for it to process".
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::StreamTooBig { .. } => {
-                CloseCode::TOO_BIG
-            }
+            Self::FrameTooBig { .. }
+            | Self::MessageTooBig { .. }
+            | Self::StreamTooBig { .. }
+            | Self::RatioTooHigh { .. } => CloseCode::TOO_BIG,
         }
     }
 
@@ -110,10 +118,12 @@ impl ProtocolError {
             Self::LengthNotMinimal => "payload length is not in its shortest form",
             Self::LengthTopBit => "payload length has its top bit set",
             Self::InvalidUtf8 { .. } => "text is not UTF-8",
+            Self::Deflate => "compressed message is not DEFLATE, or is cut short",
             Self::ClosePayload => "the body of a Close frame has one byte",
             Self::CloseCode(_) => "close code is not allowed on the wire",
             Self::FrameTooBig { .. } => "frame is too big",
             Self::MessageTooBig { .. } | Self::StreamTooBig { .. } => "message is too big",
+            Self::RatioTooHigh { .. } => "compressed message inflates too far",
             Self::TooManyFragments { .. } => "message has too many fragments",
             Self::TooManyEmptyFragments { .. } => "message has too many empty fragments",
         }
@@ -133,7 +143,8 @@ impl fmt::Display for ProtocolError {
             Self::TooManyFragments { max } | Self::TooManyEmptyFragments { max } => {
                 write!(f, " (limit {max})")
             }
-            Self::ClosePayload => Ok(()),
+            Self::RatioTooHigh { max } => write!(f, " (limit {max} bytes for each)"),
+            Self::ClosePayload | Self::Deflate => Ok(()),
             Self::FragmentedControl
             | Self::ControlTooLong
             | Self::UnexpectedContinuation

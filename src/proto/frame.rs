@@ -12,6 +12,7 @@
 
 use super::config::Role;
 use super::error::ProtocolError;
+use super::message::Kind;
 
 /// What a frame is for (RFC 6455 §5.2, §11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,15 @@ impl OpCode {
     pub const fn is_control(self) -> bool {
         // RFC 6455 §5.5: control frames have opcodes "where the most significant bit of the opcode is 1".
         self as u8 & 0x8 != 0
+    }
+}
+
+impl From<Kind> for OpCode {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
     }
 }
 

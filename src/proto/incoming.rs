@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::chunk::{Piece, Place};
 use super::config::{Config, Delivery};
 use super::error::ProtocolError;
 use super::frame::{Header, OpCode};
@@ -11,6 +12,8 @@ use super::message::Kind;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
     pub(crate) kind: Kind,
+    /// RFC 7692 §6.2: RSV1 of its first frame.
+    pub(crate) compressed: bool,
     /// The lengths of its frames so far, the one that is coming in included.
     pub(crate) announced: u64,
     /// The frames so far, the one that is coming in included.
@@ -19,7 +22,17 @@ pub(crate) struct Incoming {
     /// In chunks: the bytes before the chunk that is next.
     pub(crate) delivered: u64,
     /// In chunks: whether a chunk was delivered.
-    pub(crate) started: bool,
+    started: bool,
+}
+
+/// The data frame whose payload is coming in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) fin: bool,
+    pub(crate) key: Option<[u8; 4]>,
+    len: u64,
+    /// How much of it was unmasked.
+    pub(crate) seen: u64,
 }
 
 impl Incoming {
@@ -42,17 +55,29 @@ impl Incoming {
 
     /// RFC 6455 §10.4: limits on "the total message size after reassembly" and on the frame, before a
     /// byte of the payload is taken. `len` may be the least that a header cut short announces.
-    pub(crate) fn check_len(message: Option<&Self>, len: u64, config: &Config) -> Result<(), ProtocolError> {
+    pub(crate) fn check_len(
+        message: Option<&Self>,
+        compressed: bool,
+        len: u64,
+        config: &Config,
+    ) -> Result<(), ProtocolError> {
         let before = message.map_or(0, |message| message.announced);
+        let fragments = message.map_or(0, |message| message.fragments);
+        // What a compressed message becomes is counted when it is inflated. This bounds those that become
+        // nothing: compressed badly, it is larger by an eighth, and by a few bytes for each time it was flushed.
+        let left = |max: u64| {
+            let slack = if compressed { max / 8 + 64 * (u64::from(fragments) + 1) } else { 0 };
+            max.saturating_add(slack).saturating_sub(before)
+        };
         let (limit, error) = match config.delivery {
             Delivery::Chunks => {
                 let max = config.max_streamed;
-                (max.saturating_sub(before), ProtocolError::StreamTooBig { max })
+                (left(max), ProtocolError::StreamTooBig { max })
             }
             // The tighter limit gives the error, so that a length cut short fails as the whole one would.
             Delivery::Whole => {
                 let (max, max_frame) = (config.max_message, config.max_frame);
-                let left = (max as u64).saturating_sub(before);
+                let left = left(max as u64);
                 if left <= max_frame as u64 {
                     (left, ProtocolError::MessageTooBig { max })
                 } else {
@@ -72,6 +97,7 @@ impl Incoming {
         let kind = if header.opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
         let mut message = message.unwrap_or(Self {
             kind,
+            compressed: header.rsv1,
             announced: 0,
             fragments: 0,
             empty_fragments: 0,
@@ -88,5 +114,27 @@ impl Incoming {
             }
         }
         Ok(message)
+    }
+    /// The chunk of `len` bytes that comes next.
+    pub(crate) fn next_piece(&mut self, place: Place, len: usize, last: bool) -> Piece {
+        let piece = Piece { kind: self.kind, place, offset: self.delivered, first: !self.started, last };
+        self.delivered += len as u64;
+        self.started = true;
+        piece
+    }
+}
+
+impl Frame {
+    pub(crate) const fn new(header: &Header) -> Self {
+        Self { fin: header.fin, key: header.key, len: header.len, seen: 0 }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        self.seen == self.len
+    }
+
+    /// How much of the payload has not come, as far as memory can hold it.
+    pub(crate) fn missing(&self) -> usize {
+        usize::try_from(self.len - self.seen).unwrap_or(usize::MAX)
     }
 }

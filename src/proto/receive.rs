@@ -1,10 +1,12 @@
 //! Bytes to events.
 //!
-//! | payload                           | where it waits | what an event borrows | what an owned event costs |
-//! |-----------------------------------|----------------|-----------------------|---------------------------|
-//! | whole in one frame and one read   | `input`        | `input`               | a copy, or a share        |
-//! | in several reads or frames, whole | `gathered`     | `gathered`            | nothing                   |
-//! | in chunks                         | nowhere        | `input`               | a copy                    |
+//! | message                           | where it waits | what an event borrows | what an owned event costs  |
+//! |-----------------------------------|----------------|-----------------------|----------------------------|
+//! | whole in one frame and one read   | `input`        | `input`               | a copy, or a share         |
+//! | in several reads or frames, whole | `payload`      | `payload`             | nothing, or a small copy   |
+//! | in chunks                         | nowhere        | `input`               | a copy                     |
+//! | compressed, whole                 | `payload`      | `payload`             | nothing, or a small copy   |
+//! | compressed, in chunks             | nowhere        | `payload`             | a copy                     |
 
 #![forbid(unsafe_code)]
 
@@ -14,15 +16,17 @@ use core::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::answer::Answer;
-use super::chunk::{Carry, Piece, Place, check_cut, invalid_utf8};
+use super::chunk::{Piece, invalid_utf8};
 use super::close::{self, CloseCode, CloseFrame, InputEnd};
 use super::config::{Config, Delivery, Role};
+use super::deflate::Inflater;
 use super::error::ProtocolError;
 use super::frame::{Header, OpCode};
-use super::incoming::Incoming;
+use super::incoming::{Frame, Incoming};
 use super::input::Input;
 use super::message::{Event, EventRef, Kind, Message, MessageRef};
-use super::utf8::{self, Gathered, Utf8Bytes};
+use super::payload::{Found, Payload};
+use super::utf8::{self, Utf8Bytes};
 
 /// The receiving half of a connection: bytes in, events out.
 ///
@@ -37,10 +41,7 @@ pub struct Receiver {
     eof: bool,
     frame: Option<Frame>,
     message: Option<Incoming>,
-    gathered: Gathered,
-    /// Whether the gathered message was lent out.
-    delivered: bool,
-    carry: Carry,
+    payload: Payload,
     answer: Option<Answer>,
 }
 
@@ -54,22 +55,12 @@ enum End {
     Lost,
 }
 
-/// The data frame whose payload is coming in.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    fin: bool,
-    key: Option<[u8; 4]>,
-    len: u64,
-    /// How much of it was unmasked.
-    seen: u64,
-}
-
 /// Where the next event lies, so that it can be lent or taken.
 enum Step {
     Nothing,
     /// A message that lies in `input` as a whole.
     Whole(Kind, Range<usize>),
-    /// A message that lies in `gathered`.
+    /// A message that lies in `payload`.
     Gathered(Kind),
     Ping(Range<usize>),
     Pong(Range<usize>),
@@ -78,7 +69,7 @@ enum Step {
 }
 
 impl Receiver {
-    pub(crate) fn new(peer: Role, config: Config, input: BytesMut) -> Self {
+    pub(crate) fn new(peer: Role, config: Config, inflater: Inflater, input: BytesMut) -> Self {
         Self {
             input: Input::new(input, &config),
             config,
@@ -87,9 +78,7 @@ impl Receiver {
             eof: false,
             frame: None,
             message: None,
-            gathered: Gathered::default(),
-            delivered: false,
-            carry: Carry::default(),
+            payload: Payload::new(inflater),
             answer: None,
         }
     }
@@ -98,7 +87,7 @@ impl Receiver {
     pub fn input(&mut self) -> &mut BytesMut {
         // What the frame lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
         let missing = self.frame.map_or(0, |frame| frame.missing());
-        self.input.buffer(missing.min(self.gathered.as_bytes().len()))
+        self.input.buffer(missing.min(self.payload.len()))
     }
 
     /// See [`Connection::feed`](super::Connection::feed).
@@ -139,8 +128,10 @@ impl Receiver {
                     },
                 })
             }
-            Step::Gathered(Kind::Binary) => Event::Message(Message::Binary(self.gathered.take())),
-            Step::Gathered(Kind::Text) => match self.gathered.take_text() {
+            Step::Gathered(Kind::Binary) => {
+                Event::Message(Message::Binary(self.payload.take(self.config.copy_below as usize)))
+            }
+            Step::Gathered(Kind::Text) => match self.payload.take_text(self.config.copy_below as usize) {
                 Ok(text) => Event::Message(Message::Text(text)),
                 Err(error) => return Err(self.fail(error.into())),
             },
@@ -167,10 +158,7 @@ impl Receiver {
     /// Gives back memory that holds nothing.
     pub fn release(&mut self) {
         self.input.release();
-        if self.delivered || self.message.is_none() {
-            self.gathered.clear(0);
-            self.delivered = false;
-        }
+        self.payload.release();
     }
 
     /// Whether more bytes can lead to more events, or (for a client after the closing handshake) to the
@@ -191,6 +179,10 @@ impl Receiver {
     #[must_use]
     pub const fn is_eof(&self) -> bool {
         self.eof
+    }
+
+    pub(crate) fn set_inflater(&mut self, inflater: Inflater) {
+        self.payload = Payload::new(inflater);
     }
 
     pub(crate) const fn input_end(&self) -> InputEnd {
@@ -230,21 +222,18 @@ impl Receiver {
             // RFC 6455 §1.4: after a Close, "the endpoint discards any further data received";
             // §7.1.7: after a failure, it "MUST NOT continue to attempt to process data".
             End::Close(_) | End::Lost => {
-                self.input.discard();
+                self.stop();
                 return Ok(Step::Nothing);
             }
             End::Failed(error) => {
-                self.input.discard();
+                self.stop();
                 return Err(error);
             }
         }
         if self.input.is_lent() {
             return Ok(Step::Nothing);
         }
-        if self.delivered {
-            self.gathered.clear(Config::MOST_READ);
-            self.delivered = false;
-        }
+        self.payload.forget_lent(Config::MOST_READ);
         let step = self.parse().map_err(|error| self.fail(error))?;
         if self.eof && matches!(step, Step::Nothing) {
             self.end = End::Lost;
@@ -253,17 +242,22 @@ impl Receiver {
         Ok(step)
     }
 
+    /// Drops what comes from now on.
+    fn stop(&mut self) {
+        self.input.discard();
+        self.payload.stop();
+    }
+
     fn parse(&mut self) -> Result<Step, ProtocolError> {
         loop {
-            if let (Some(frame), Some(message)) = (self.frame, self.message) {
-                let step = match self.config.delivery {
-                    Delivery::Whole => self.gather(frame, message)?,
-                    Delivery::Chunks => self.chunk(frame, message)?,
-                };
-                match step {
+            if self.frame.is_some() {
+                let Self { input, frame, message, payload, config, .. } = self;
+                match payload.take_frame(input, frame, message, config)? {
                     // The frame held nothing to deliver: on to the next.
-                    Step::Nothing if self.frame.is_none() => {}
-                    step => return Ok(step),
+                    Found::Nothing if self.frame.is_none() => {}
+                    Found::Nothing => return Ok(Step::Nothing),
+                    Found::Whole(kind) => return Ok(Step::Gathered(kind)),
+                    Found::Chunk(piece) => return Ok(Step::Chunk(piece)),
                 }
             }
             let Some((header, length)) = self.header()? else { return Ok(Step::Nothing) };
@@ -279,13 +273,17 @@ impl Receiver {
             }
             self.input.consume(length);
             let message = Incoming::enter(self.message, &header, &self.config)?;
-            if header.fin && message.fragments == 1 && self.config.delivery == Delivery::Whole {
+            let in_one = header.fin && message.fragments == 1 && !message.compressed;
+            if in_one && self.config.delivery == Delivery::Whole {
                 if let Some(len) = usize::try_from(header.len).ok().filter(|&len| len <= self.input.len()) {
                     return Ok(Step::Whole(message.kind, self.whole_payload(&header, len)));
                 }
             }
+            if header.rsv1 {
+                self.payload.begin();
+            }
             self.message = Some(message);
-            self.frame = Some(Frame { fin: header.fin, key: header.key, len: header.len, seen: 0 });
+            self.frame = Some(Frame::new(&header));
         }
     }
 
@@ -294,8 +292,10 @@ impl Receiver {
         let bytes = self.input.unparsed();
         let Some(&first) = bytes.first() else { return Ok(None) };
         let (_, rsv1, opcode) = Header::decode_first(first)?;
-        // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings".
-        if rsv1 {
+        // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings". RFC 7692
+        // §6: that is for data messages, and §6.1 sets it "only on the first fragment".
+        let begins = matches!(opcode, OpCode::Text | OpCode::Binary);
+        if rsv1 && !(begins && self.payload.inflates()) {
             return Err(ProtocolError::ReservedBit(1));
         }
         let message = self.message.as_ref();
@@ -305,85 +305,10 @@ impl Receiver {
         let decoded = Header::decode(bytes, self.peer)?;
         if !opcode.is_control() {
             let len = decoded.map_or_else(|| Header::least_len(bytes), |(header, _)| header.len);
-            Incoming::check_len(message, len, &self.config)?;
+            let compressed = message.map_or(rsv1, |message| message.compressed);
+            Incoming::check_len(message, compressed, len, &self.config)?;
         }
         Ok(decoded)
-    }
-
-    /// Takes what is there of a frame into `gathered`.
-    fn gather(&mut self, mut frame: Frame, message: Incoming) -> Result<Step, ProtocolError> {
-        let payload = self.take_payload(&mut frame);
-        let len = payload.len();
-        let piece = self.input.at(payload);
-        // The last frame tells the length of the message.
-        let limit = if frame.fin { message.announced as usize } else { self.config.max_message };
-        match message.kind {
-            Kind::Text => self.gathered.feed_text(piece, limit)?,
-            Kind::Binary => self.gathered.feed(piece, limit),
-        }
-        self.input.consume(len);
-        if !frame.is_done() {
-            self.frame = Some(frame);
-            return Ok(Step::Nothing);
-        }
-        self.frame = None;
-        if !frame.fin {
-            return Ok(Step::Nothing);
-        }
-        self.message = None;
-        Ok(Step::Gathered(message.kind))
-    }
-
-    /// Finds the next chunk in what is there of a frame. Text is cut between characters: one whose end
-    /// has not come stays in `input`, or in `carry` if it goes on in the next frame.
-    fn chunk(&mut self, mut frame: Frame, mut message: Incoming) -> Result<Step, ProtocolError> {
-        let payload = self.take_payload(&mut frame);
-        let bytes = self.input.at(payload.clone());
-        let available = bytes.len();
-        let (consumed, len, place) = match message.kind {
-            Kind::Binary => (available, available, Place::Input { range: payload, cut: 0 }),
-            Kind::Text if !self.carry.is_empty() => {
-                let (consumed, len) = self.carry.go_on(bytes, message.delivered)?;
-                (consumed, len, Place::Carried { len })
-            }
-            Kind::Text => {
-                let len = utf8::whole_characters(bytes);
-                let place = Place::Input { range: payload.start..payload.start + len, cut: available - len };
-                if len == 0 {
-                    check_cut(bytes, message.delivered)?;
-                }
-                if frame.is_done() {
-                    self.carry.begin(&bytes[len..]);
-                    (available, len, place)
-                } else {
-                    (len, len, place)
-                }
-            }
-        };
-        self.input.consume(consumed);
-        let ends = frame.is_done() && consumed == available;
-        self.frame = if ends { None } else { Some(frame) };
-        let last = ends && frame.fin;
-        if len == 0 && !last {
-            return Ok(Step::Nothing);
-        }
-        if last && len == 0 && !self.carry.is_empty() {
-            return Err(invalid_utf8(message.delivered));
-        }
-        let piece =
-            Piece { kind: message.kind, place, offset: message.delivered, first: !message.started, last };
-        message.delivered += len as u64;
-        message.started = true;
-        self.message = if last { None } else { Some(message) };
-        Ok(Step::Chunk(piece))
-    }
-
-    /// Unmasks what is there of a frame, and gives all of it that was not consumed.
-    fn take_payload(&mut self, frame: &mut Frame) -> Range<usize> {
-        // Of the offset only the rest modulo 4 matters, which no cast loses.
-        let (payload, new) = self.input.unmask(frame.key, frame.seen as usize, frame.missing());
-        frame.seen += new as u64;
-        payload
     }
 
     /// Unmasks and consumes a payload that is there as a whole.
@@ -416,7 +341,7 @@ impl Receiver {
 
     /// Lends the event that `step` found.
     fn lend(&mut self, step: Step) -> Result<Option<EventRef<'_>>, ProtocolError> {
-        let Self { input, gathered, carry, end, answer, .. } = self;
+        let Self { input, payload, end, answer, .. } = self;
         let message = match step {
             Step::Nothing => return Ok(None),
             Step::Whole(Kind::Binary, range) => MessageRef::Binary(input.at(range)),
@@ -424,16 +349,11 @@ impl Receiver {
                 Ok(text) => MessageRef::Text(text),
                 Err(error) => return Err(end.fail(answer, error.into())),
             },
-            Step::Gathered(kind) => {
-                self.delivered = true;
-                match kind {
-                    Kind::Binary => MessageRef::Binary(gathered.as_bytes()),
-                    Kind::Text => match gathered.as_text() {
-                        Ok(text) => MessageRef::Text(text),
-                        Err(error) => return Err(end.fail(answer, error.into())),
-                    },
-                }
-            }
+            Step::Gathered(Kind::Binary) => MessageRef::Binary(payload.lend()),
+            Step::Gathered(Kind::Text) => match payload.lend_text() {
+                Ok(text) => MessageRef::Text(text),
+                Err(error) => return Err(end.fail(answer, error.into())),
+            },
             Step::Ping(range) => MessageRef::Ping(input.at(range)),
             Step::Pong(range) => MessageRef::Pong(input.at(range)),
             Step::Close => match end {
@@ -441,7 +361,7 @@ impl Receiver {
                 End::Open | End::Failed(_) | End::Lost => MessageRef::Close(None),
             },
             Step::Chunk(piece) => {
-                return match piece.lend(input, carry) {
+                return match payload.lend_chunk(piece, input) {
                     Ok(chunk) => Ok(Some(EventRef::Chunk(chunk))),
                     Err(error) => Err(end.fail(answer, error)),
                 };
@@ -470,17 +390,6 @@ impl End {
         *self = Self::Failed(error);
         *answer = Some(Answer::Fail(error));
         error
-    }
-}
-
-impl Frame {
-    const fn is_done(&self) -> bool {
-        self.seen == self.len
-    }
-
-    /// How much of the payload has not come, as far as memory can hold it.
-    fn missing(&self) -> usize {
-        usize::try_from(self.len - self.seen).unwrap_or(usize::MAX)
     }
 }
 

@@ -6,16 +6,19 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::answer::Answer;
 use super::close::CloseFrame;
 use super::config::{Config, Role};
+use super::deflate::Compressor;
+use super::encode::{masked, put_frame, put_header};
 use super::error::{SendError, SendErrorKind};
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
-use super::mask::{self, MaskSource};
+use super::mask::MaskSource;
 use super::message::{Kind, Message, MessageRef};
 use super::output::Output;
+use super::prepared::{Encoded, Prepared};
 use super::utf8::Validator;
 
 /// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
@@ -25,6 +28,7 @@ pub struct Sender {
     /// A client is a sender with a source of masking keys.
     masks: Option<Box<dyn MaskSource>>,
     config: Config,
+    compressor: Compressor,
     /// The payload of the latest ping that is not answered yet.
     pong: Option<Bytes>,
     /// The message of which fragments were sent, but not the last.
@@ -40,17 +44,25 @@ pub struct Sender {
 }
 
 /// A message under way in fragments.
+#[derive(Clone)]
 struct Outgoing {
     kind: Kind,
+    compressed: bool,
     text: Validator,
 }
 
 impl Sender {
-    pub(crate) fn new(output: Output, config: Config, masks: Option<Box<dyn MaskSource>>) -> Self {
+    pub(crate) fn new(
+        output: Output,
+        config: Config,
+        compressor: Compressor,
+        masks: Option<Box<dyn MaskSource>>,
+    ) -> Self {
         Self {
             output,
             masks,
             config,
+            compressor,
             pong: None,
             message: None,
             closed: false,
@@ -125,17 +137,27 @@ impl Sender {
         if let Some(kind) = self.refuses_fragment() {
             return refused(kind);
         }
-        let (opcode, mut text) = match &self.message {
+        let (opcode, mut message) = match &self.message {
             // RFC 6455 §5.4: fragments of one message are not interleaved with another's.
             Some(message) if message.kind != kind => return refused(SendErrorKind::MessageInProgress),
-            Some(message) => (OpCode::Continuation, message.text.clone()),
-            None => (kind.into(), Validator::new()),
+            Some(message) => (OpCode::Continuation, message.clone()),
+            None => {
+                let compressed = self.compressor.wants(None, &self.config);
+                (kind.into(), Outgoing { kind, compressed, text: Validator::new() })
+            }
         };
+        let text = &mut message.text;
         if kind == Kind::Text && (text.feed(data).is_err() || (last && text.finish().is_err())) {
             return refused(SendErrorKind::InvalidUtf8);
         }
-        self.frame(opcode, last, data);
-        self.message = if last { None } else { Some(Outgoing { kind, text }) };
+        if message.compressed {
+            let mut compressed = Vec::new();
+            self.compressor.piece(data, last, &mut compressed);
+            self.frame(opcode, last, opcode != OpCode::Continuation, &compressed);
+        } else {
+            self.frame(opcode, last, false, data);
+        }
+        self.message = if last { None } else { Some(message) };
         Ok(())
     }
 
@@ -147,12 +169,31 @@ impl Sender {
         if let Some(kind) = self.refusal() {
             return Err(SendError::new(kind, None));
         }
+        let encoded = self.encoding(prepared);
         if self.masks.is_some() {
-            self.frame(prepared.opcode, true, prepared.payload());
+            self.frame(encoded.opcode, true, encoded.rsv1, encoded.payload());
         } else {
-            self.output.append_shared(prepared.frame.clone());
+            self.output.append_shared(encoded.frame.clone());
         }
         Ok(())
+    }
+
+    /// Whether messages sent from now on are compressed, if permessage-deflate was agreed on; a message under
+    /// way in fragments ends as it began. Not to compress hides what compression would tell: where an
+    /// attacker chooses part of a message and sees the length of the whole, the rest can be guessed (RFC
+    /// 7692 §8, RFC 3749 §6).
+    #[cfg(feature = "deflate")]
+    pub const fn compress(&mut self, on: bool) {
+        self.compressor.want(on);
+    }
+
+    /// Gives back the memory that context takeover holds for the next message, which begins with an empty
+    /// window then, as RFC 7692 lets a sender do at any time: for connections that have been idle for long.
+    #[cfg(feature = "deflate")]
+    pub fn forget_context(&mut self) {
+        if self.message.is_none() {
+            self.compressor.forget();
+        }
     }
 
     /// Queues a Close behind all that was accepted, and refuses messages from now on. Later calls do nothing.
@@ -241,6 +282,14 @@ impl Sender {
         }
     }
 
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn set_compressor(&mut self, compressor: Compressor) {
+        self.compressor = compressor;
+    }
+
     /// Whether our Close is queued or written.
     pub(crate) const fn close_sent(&self) -> bool {
         self.close_sent
@@ -267,6 +316,7 @@ impl Sender {
     pub(crate) fn refuse(&mut self) {
         self.closed = true;
         self.pong = None;
+        self.compressor.forget();
     }
 
     fn close_with(&mut self, body: Option<(u16, &str)>) {
@@ -280,9 +330,10 @@ impl Sender {
                 len = 2 + reason.len();
                 payload[2..len].copy_from_slice(reason.as_bytes());
             }
-            self.frame(OpCode::Close, true, &payload[..len]);
+            self.frame(OpCode::Close, true, false, &payload[..len]);
             self.output.mark_close();
             (self.close_sent, self.closed) = (true, true);
+            self.compressor.forget();
         }
     }
 
@@ -321,33 +372,58 @@ impl Sender {
         match *message {
             MessageRef::Text(text) => self.data(OpCode::Text, text.as_bytes()),
             MessageRef::Binary(bytes) => self.data(OpCode::Binary, bytes),
-            MessageRef::Ping(payload) => self.frame(OpCode::Ping, true, payload),
-            MessageRef::Pong(payload) => self.frame(OpCode::Pong, true, payload),
+            MessageRef::Ping(payload) => self.frame(OpCode::Ping, true, false, payload),
+            MessageRef::Pong(payload) => self.frame(OpCode::Pong, true, false, payload),
             MessageRef::Close(frame) => self.close(frame.cloned()),
         }
     }
 
     fn data(&mut self, opcode: OpCode, payload: &[u8]) {
-        if payload.len() <= self.config.fragment_above {
-            return self.frame(opcode, true, payload);
-        }
-        let mut opcode = opcode;
-        let mut pieces = payload.chunks(self.config.fragment_above).peekable();
-        while let Some(piece) = pieces.next() {
-            self.frame(opcode, pieces.peek().is_none(), piece);
-            opcode = OpCode::Continuation;
+        match self.compressed(payload) {
+            Some(compressed) => self.frames(opcode, true, compressed.into()),
+            None => self.frames_of(opcode, false, payload),
         }
     }
 
-    fn data_shared(&mut self, opcode: OpCode, mut payload: Bytes) {
-        if payload.len() <= self.config.share_above as usize {
-            return self.data(opcode, &payload);
+    fn data_shared(&mut self, opcode: OpCode, payload: Bytes) {
+        match self.compressed(&payload) {
+            Some(compressed) => self.frames(opcode, true, compressed.into()),
+            None => self.frames(opcode, false, payload),
         }
-        let mut opcode = opcode;
+    }
+
+    /// The payload of a compressed message, if it is to be one.
+    fn compressed(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        if self.compressor.wants(Some(payload.len()), &self.config) {
+            self.compressor.message(payload)
+        } else {
+            None
+        }
+    }
+
+    /// Queues a message with a copy of `payload`. RFC 7692 §6.1: RSV1 is set "on the first fragment" only.
+    fn frames_of(&mut self, opcode: OpCode, rsv1: bool, payload: &[u8]) {
+        if payload.len() <= self.config.fragment_above {
+            return self.frame(opcode, true, rsv1, payload);
+        }
+        let (mut opcode, mut rsv1) = (opcode, rsv1);
+        let mut pieces = payload.chunks(self.config.fragment_above).peekable();
+        while let Some(piece) = pieces.next() {
+            self.frame(opcode, pieces.peek().is_none(), rsv1, piece);
+            (opcode, rsv1) = (OpCode::Continuation, false);
+        }
+    }
+
+    /// Queues a message, by reference if it is large.
+    fn frames(&mut self, opcode: OpCode, rsv1: bool, mut payload: Bytes) {
+        if payload.len() <= self.config.share_above as usize {
+            return self.frames_of(opcode, rsv1, &payload);
+        }
+        let (mut opcode, mut rsv1) = (opcode, rsv1);
         loop {
             let piece = payload.split_to(payload.len().min(self.config.fragment_above));
             let last = payload.is_empty();
-            let header = self.header(opcode, last, piece.len());
+            let header = self.header(opcode, last, rsv1, piece.len());
             self.output.append(|arena| put_header(arena, &header));
             self.output.append_shared(match header.key {
                 Some(key) => masked(piece, key),
@@ -356,21 +432,41 @@ impl Sender {
             if last {
                 return;
             }
-            opcode = OpCode::Continuation;
+            (opcode, rsv1) = (OpCode::Continuation, false);
         }
     }
 
+    /// The frame of a prepared message that suits this connection.
+    #[cfg(feature = "deflate")]
+    fn encoding<'a>(&mut self, prepared: &'a Prepared) -> &'a Encoded {
+        let plain = prepared.plain();
+        if !self.compressor.wants(Some(plain.payload().len()), &self.config) {
+            return plain;
+        }
+        let deflated = self.compressor.settings().and_then(|settings| prepared.deflated(settings));
+        if deflated.is_some() {
+            // It shifts what lies in the peer's window, where ours would not have it.
+            self.compressor.forget();
+        }
+        deflated.unwrap_or(plain)
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    const fn encoding<'a>(&mut self, prepared: &'a Prepared) -> &'a Encoded {
+        prepared.plain()
+    }
+
     /// Queues one frame with a copy of `payload`.
-    fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
-        let header = self.header(opcode, fin, payload.len());
+    fn frame(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: &[u8]) {
+        let header = self.header(opcode, fin, rsv1, payload.len());
         self.output.append(|arena| put_frame(arena, &header, payload));
     }
 
-    fn header(&mut self, opcode: OpCode, fin: bool, len: usize) -> Header {
+    fn header(&mut self, opcode: OpCode, fin: bool, rsv1: bool, len: usize) -> Header {
         // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client" for each frame;
         // §5.1: "A server MUST NOT mask".
         let key = self.masks.as_mut().map(|masks| masks.next_key());
-        Header { fin, rsv1: false, opcode, key, len: len as u64 }
+        Header { fin, rsv1, opcode, key, len: len as u64 }
     }
 
     /// Moves the waiting pong into the queue, if no earlier one is still there: RFC 6455 §5.5.3 lets an
@@ -380,7 +476,7 @@ impl Sender {
             return;
         }
         if let Some(payload) = self.pong.take() {
-            let header = self.header(OpCode::Pong, true, payload.len());
+            let header = self.header(OpCode::Pong, true, false, payload.len());
             self.output.insert_pong(|arena| put_frame(arena, &header, &payload));
         }
     }
@@ -394,70 +490,4 @@ impl fmt::Debug for Sender {
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }
-}
-
-impl From<Kind> for OpCode {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Text => Self::Text,
-            Kind::Binary => Self::Binary,
-        }
-    }
-}
-
-/// A message encoded once for many connections: header and payload lie in one `Bytes`, which every
-/// server connection queues by reference. Clients mask a copy. It is one frame, whatever
-/// [`Config::fragment_above`] says.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    opcode: OpCode,
-    header: u8,
-    frame: Bytes,
-}
-
-impl Prepared {
-    /// Encodes a text message.
-    #[must_use]
-    pub fn text(text: impl AsRef<str>) -> Self {
-        Self::new(OpCode::Text, text.as_ref().as_bytes())
-    }
-
-    /// Encodes a binary message.
-    #[must_use]
-    pub fn binary(bytes: impl AsRef<[u8]>) -> Self {
-        Self::new(OpCode::Binary, bytes.as_ref())
-    }
-
-    fn new(opcode: OpCode, payload: &[u8]) -> Self {
-        let header = Header { fin: true, rsv1: false, opcode, key: None, len: payload.len() as u64 };
-        let mut frame = Vec::with_capacity(MAX_HEADER + payload.len());
-        put_frame(&mut frame, &header, payload);
-        Self { opcode, header: (frame.len() - payload.len()) as u8, frame: frame.into() }
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.frame[usize::from(self.header)..]
-    }
-}
-
-fn put_header(out: &mut Vec<u8>, header: &Header) {
-    let mut bytes = [0; MAX_HEADER];
-    let length = header.encode(&mut bytes);
-    out.extend_from_slice(&bytes[..length]);
-}
-
-fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
-    put_header(out, header);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(key) = header.key {
-        mask::apply(&mut out[start..], key, 0);
-    }
-}
-
-/// The payload under its masking key: in its own memory if nobody shares it, else in a copy.
-fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
-    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    mask::apply(&mut payload, key, 0);
-    payload.freeze()
 }

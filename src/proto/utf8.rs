@@ -13,6 +13,8 @@ use core::{fmt, ops, str};
 
 use bytes::Bytes;
 
+use super::config::Config;
+
 /// Bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -137,12 +139,7 @@ pub(crate) struct Gathered {
 impl Gathered {
     /// Appends a piece of a binary message. `limit` is the length that the message cannot exceed.
     pub(crate) fn feed(&mut self, piece: &[u8], limit: usize) {
-        let len = self.bytes.len();
-        if self.bytes.capacity() - len < piece.len() {
-            // Doubled, so that the copies stay linear, but never over the limit of the message.
-            let capacity = (len * 2).min(limit).max(len + piece.len());
-            self.bytes.reserve_exact(capacity - len);
-        }
+        self.reserve(piece.len(), limit);
         self.bytes.extend_from_slice(piece);
     }
 
@@ -151,6 +148,26 @@ impl Gathered {
         self.text.feed(piece)?;
         self.feed(piece, limit);
         Ok(())
+    }
+
+    /// Appends what `write` puts into `room` bytes; it gives how many it took from elsewhere, and how many it
+    /// put there, and so does this.
+    pub(crate) fn fill<E: From<Utf8Error>>(
+        &mut self,
+        room: usize,
+        limit: usize,
+        is_text: bool,
+        write: impl FnOnce(&mut [u8]) -> Result<(usize, usize), E>,
+    ) -> Result<(usize, usize), E> {
+        let len = self.bytes.len();
+        self.reserve(room, limit);
+        self.bytes.resize(len + room, 0);
+        let written = write(&mut self.bytes[len..]);
+        self.bytes.truncate(written.as_ref().map_or(len, |(_, filled)| len + filled));
+        if is_text {
+            self.text.feed(&self.bytes[len..])?;
+        }
+        written
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -169,16 +186,30 @@ impl Gathered {
         Ok(unsafe { str::from_utf8_unchecked(&self.bytes) })
     }
 
-    /// Takes the bytes out, without a copy.
-    pub(crate) fn take(&mut self) -> Bytes {
+    /// Takes the bytes out: without a copy, unless they are fewer than `copy_below`, or would pin far more memory.
+    pub(crate) fn take(&mut self, copy_below: usize) -> Bytes {
+        let len = self.bytes.len();
+        if len < copy_below || len.saturating_mul(Config::MOST_PINNED) < self.bytes.capacity() {
+            let bytes = Bytes::copy_from_slice(&self.bytes);
+            self.clear(Config::MOST_READ);
+            return bytes;
+        }
         self.text = Validator::new();
         core::mem::take(&mut self.bytes).into()
     }
 
-    /// Takes the text out, without a copy.
-    pub(crate) fn take_text(&mut self) -> Result<Utf8Bytes, Utf8Error> {
+    /// Takes the text out, as [`take`](Self::take) does.
+    pub(crate) fn take_text(&mut self, copy_below: usize) -> Result<Utf8Bytes, Utf8Error> {
         self.as_text()?;
-        Ok(Utf8Bytes(self.take()))
+        Ok(Utf8Bytes(self.take(copy_below)))
+    }
+
+    /// Forgets the first `len` bytes; keeps at most `kept` bytes of memory if no others are left.
+    pub(crate) fn drop_front(&mut self, len: usize, kept: usize) {
+        if len == self.bytes.len() {
+            return self.clear(kept);
+        }
+        self.bytes.drain(..len);
     }
 
     /// Forgets the message; keeps at most `kept` bytes of memory.
@@ -188,6 +219,15 @@ impl Gathered {
         }
         self.bytes.clear();
         self.text = Validator::new();
+    }
+
+    fn reserve(&mut self, more: usize, limit: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < more {
+            // Doubled, so that the copies stay linear, but never over the limit of the message.
+            let capacity = (len * 2).min(limit).max(len + more);
+            self.bytes.reserve_exact(capacity - len);
+        }
     }
 }
 
@@ -408,7 +448,7 @@ mod tests {
             gathered.feed_text(&text.as_bytes()[..cut], usize::MAX).unwrap();
             gathered.feed_text(&text.as_bytes()[cut..], usize::MAX).unwrap();
             prop_assert_eq!(gathered.as_text().unwrap(), &text);
-            let taken = gathered.take_text().unwrap();
+            let taken = gathered.take_text(usize::MAX).unwrap();
             prop_assert_eq!(taken.as_str(), &text);
         }
     }

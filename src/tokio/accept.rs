@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
     /// [`Error::Build`] if the client did not offer the subprotocol (it gets status 500), [`Error::Io`], or
     /// [`Error::Timeout`].
     pub async fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let connection = match self.pending.accept(accept, self.options.config) {
+        let connection = match self.pending.accept(self.options.agree(accept), self.options.config) {
             Ok(connection) => connection,
             Err(error) => {
                 let reason = error.reason().clone();

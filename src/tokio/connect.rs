@@ -75,7 +75,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     set_nodelay(&stream);
-    let mut handshake = ClientHandshake::with_limits(request, nonce(), options.limits);
+    let mut handshake = ClientHandshake::with_limits(&options.offer(request), nonce(), options.limits);
     let answered = timeout_at(deadline, async {
         stream.write_all_buf(handshake.output()).await?;
         stream.flush().await?;

@@ -10,11 +10,15 @@ use core::mem;
 use bytes::{Buf, BytesMut};
 
 use super::super::agreement::Agreement;
+#[cfg(feature = "deflate")]
+use super::super::agreement::Deflate;
 use super::super::config::{Config, HandshakeLimits, Role};
 use super::super::connection::Connection;
 use super::super::mask::MaskSource;
 use super::super::output::Output;
 use super::body::{BodyReader, Progress};
+#[cfg(feature = "deflate")]
+use super::deflate;
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
 use super::fields::{Response, is_token};
@@ -29,6 +33,8 @@ pub struct ClientRequest {
     host: Box<str>,
     resource: Box<str>,
     subprotocols: Vec<Box<str>>,
+    #[cfg(feature = "deflate")]
+    deflate: Vec<Deflate>,
     lines: FieldLines,
 }
 
@@ -67,6 +73,22 @@ impl ClientRequest {
         Ok(self)
     }
 
+    /// Offers permessage-deflate, after what was offered before: a server agrees to the first offer that it can
+    /// honour (RFC 7692 §5).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, offer: Deflate) -> Self {
+        self.deflate.push(offer);
+        self
+    }
+
+    /// The offers of permessage-deflate so far.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate_offers(&self) -> &[Deflate] {
+        &self.deflate
+    }
+
     /// Adds a header field, such as Origin, Cookie or Authorization.
     ///
     /// # Errors
@@ -82,6 +104,8 @@ impl ClientRequest {
             host: host.into(),
             resource: resource.into(),
             subprotocols: Vec::new(),
+            #[cfg(feature = "deflate")]
+            deflate: Vec::new(),
             lines: FieldLines::default(),
         }
     }
@@ -94,6 +118,11 @@ impl ClientRequest {
         put(&[b"\r\nSec-WebSocket-Version: 13\r\n"]);
         if !self.subprotocols.is_empty() {
             put(&[b"Sec-WebSocket-Protocol: ", self.subprotocols.join(", ").as_bytes(), b"\r\n"]);
+        }
+        #[cfg(feature = "deflate")]
+        if !self.deflate.is_empty() {
+            let offers: Vec<_> = self.deflate.iter().map(|&wish| deflate::offer(wish)).collect();
+            put(&[b"Sec-WebSocket-Extensions: ", offers.join(", ").as_bytes(), b"\r\n"]);
         }
         put(&[self.lines.as_bytes(), b"\r\n"]);
         head
@@ -123,6 +152,8 @@ pub struct ClientHandshake {
     /// What Sec-WebSocket-Accept has to be.
     accept: [u8; 28],
     subprotocols: Vec<Box<str>>,
+    #[cfg(feature = "deflate")]
+    deflate: Vec<Deflate>,
     /// The server refuses; why comes in its body.
     refusal: Option<(Box<Response>, BodyReader)>,
     /// The handshake is over; what later polls give.
@@ -149,6 +180,8 @@ impl ClientHandshake {
             max_body: limits.max_body,
             accept: accept_key(&key),
             subprotocols: request.subprotocols.clone(),
+            #[cfg(feature = "deflate")]
+            deflate: request.deflate.clone(),
             refusal: None,
             over: None,
         }
@@ -252,13 +285,10 @@ impl ClientHandshake {
         if only(fields, "Sec-WebSocket-Accept")? != self.accept {
             return Err(HandshakeError::Accept);
         }
-        if let Some(value) = at_most_one(fields, "Sec-WebSocket-Extensions")? {
-            // RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the
-            // connection; none is offered.
-            Extension::parse([value])?;
-            return Err(HandshakeError::ExtensionNotOffered);
-        }
         let mut agreement = Agreement::new();
+        if let Some(value) = at_most_one(fields, "Sec-WebSocket-Extensions")? {
+            self.agree(&Extension::parse([value])?, &mut agreement)?;
+        }
         // RFC 6455 §4.2.2: a server that agrees to no subprotocol sends no such field; whether to go on
         // without is for the caller to say.
         if let Some(value) = at_most_one(fields, "Sec-WebSocket-Protocol")? {
@@ -272,6 +302,20 @@ impl ClientHandshake {
             eof: self.eof,
             output: mem::replace(&mut self.output, Output::new(Role::Client)),
         })
+    }
+
+    /// RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the connection.
+    #[cfg(feature = "deflate")]
+    fn agree(&self, chosen: &[Extension<'_>], agreement: &mut Agreement) -> Result<(), HandshakeError> {
+        if let Some(agreed) = deflate::confirm(&self.deflate, chosen)? {
+            *agreement = mem::take(agreement).with_deflate(agreed);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    const fn agree(&self, _: &[Extension<'_>], _: &mut Agreement) -> Result<(), HandshakeError> {
+        Err(HandshakeError::ExtensionNotOffered)
     }
 }
 

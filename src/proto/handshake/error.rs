@@ -79,6 +79,8 @@ pub enum HandshakeError {
     Accept,
     /// RFC 6455 §4.1: an extension that was not offered.
     ExtensionNotOffered,
+    /// RFC 7692 §5.1: parameters of permessage-deflate that fit no offer, or that come twice.
+    DeflateAnswer,
     /// RFC 6455 §4.1: a subprotocol that was not offered.
     SubprotocolNotOffered,
 
@@ -116,6 +118,7 @@ impl HandshakeError {
             | Self::Refused(_)
             | Self::Accept
             | Self::ExtensionNotOffered
+            | Self::DeflateAnswer
             | Self::SubprotocolNotOffered
             | Self::Finished => None,
         }
@@ -162,6 +165,9 @@ impl fmt::Display for HandshakeError {
             Self::Subprotocols => "elements of Sec-WebSocket-Protocol are not tokens, or not all different",
             Self::Accept => "field Sec-WebSocket-Accept does not fit the key: this is no WebSocket server",
             Self::ExtensionNotOffered => "server chose an extension that was not offered",
+            Self::DeflateAnswer => {
+                "server agreed to permessage-deflate under parameters that do not fit the offer"
+            }
             Self::SubprotocolNotOffered => "server chose a subprotocol that was not offered",
             Self::Finished => "the opening handshake is over, its result was taken",
         })
@@ -271,6 +277,7 @@ mod tests {
             (Refused(response.into()), None, "403 Forbidden"),
             (Accept, None, "Sec-WebSocket-Accept"),
             (ExtensionNotOffered, None, "extension"),
+            (DeflateAnswer, None, "permessage-deflate"),
             (SubprotocolNotOffered, None, "subprotocol"),
             (Finished, None, "over"),
         ] {

@@ -5,13 +5,15 @@
 //! refuses it. Files import only those to their left:
 //!
 //! ```text
-//! key fields uri | error | extensions head | body | client server
+//! key fields uri | error | extensions head | body deflate | client server
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod body;
 mod client;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod error;
 mod extensions;
 mod fields;

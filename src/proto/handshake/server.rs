@@ -5,6 +5,8 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
+#[cfg(feature = "deflate")]
+use alloc::string::String;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,9 +15,13 @@ use core::mem;
 use bytes::{Buf, BytesMut};
 
 use super::super::agreement::Agreement;
+#[cfg(feature = "deflate")]
+use super::super::agreement::Deflate;
 use super::super::config::{Config, HandshakeLimits, Role};
 use super::super::connection::Connection;
 use super::super::output::Output;
+#[cfg(feature = "deflate")]
+use super::deflate;
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
 use super::fields::{Request, is_token};
@@ -166,6 +172,11 @@ impl Pending {
         if let Some(chosen) = agreement.subprotocol() {
             put(&[b"Sec-WebSocket-Protocol: ", chosen.as_bytes(), b"\r\n"]);
         }
+        #[cfg(feature = "deflate")]
+        if let Some((agreed, answer)) = accept.deflate.and_then(|most| agree(&self.request, most)) {
+            put(&[b"Sec-WebSocket-Extensions: ", answer.as_bytes(), b"\r\n"]);
+            agreement = agreement.with_deflate(agreed);
+        }
         put(&[accept.lines.as_bytes(), b"\r\n"]);
         let output = Output::from_head(Role::Server, head);
         let mut connection = Connection::from_handshake(config, None, agreement, self.input, output);
@@ -198,6 +209,8 @@ impl fmt::Debug for Pending {
 #[derive(Clone, Default)]
 pub struct Accept {
     subprotocol: Option<Box<str>>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Deflate>,
     lines: FieldLines,
 }
 
@@ -213,6 +226,23 @@ impl Accept {
     #[must_use]
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// Agrees to permessage-deflate, if the client offers it, with at most this much takeover and these windows.
+    /// What can be chosen by an attacker should not be compressed beside a secret: see
+    /// [`Sender::compress`](crate::proto::Sender::compress).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub const fn deflate(mut self, most: Deflate) -> Self {
+        self.deflate = Some(most);
+        self
+    }
+
+    /// As [`deflate`](Self::deflate), unless that was said.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn or_deflate(mut self, most: Deflate) -> Self {
+        self.deflate = self.deflate.or(Some(most));
         self
     }
 
@@ -352,6 +382,13 @@ impl fmt::Display for AcceptError {
 
 impl core::error::Error for AcceptError {}
 
+/// What the server agrees to of the client's offers, and its answer.
+#[cfg(feature = "deflate")]
+fn agree(request: &Request, most: Deflate) -> Option<(Deflate, String)> {
+    let offers = Extension::parse(request.fields().all("Sec-WebSocket-Extensions")).ok()?;
+    deflate::accept(most, &offers)
+}
+
 /// Checks the request (RFC 6455 §4.2.1).
 fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
     let fields = request.fields();
@@ -397,7 +434,7 @@ fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
     if !valid || (offers && offered.is_empty()) {
         return Err(HandshakeError::Subprotocols);
     }
-    // Checked, then declined: the 101 names none.
+    // RFC 6455 §9.1: a field outside the grammar fails the handshake, whether or not we want an extension.
     Extension::parse(fields.all("Sec-WebSocket-Extensions"))?;
     Ok(())
 }

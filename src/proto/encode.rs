@@ -1,0 +1,32 @@
+//! A frame as bytes.
+
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::{Header, MAX_HEADER};
+use super::mask;
+
+pub(crate) fn put_header(out: &mut Vec<u8>, header: &Header) {
+    let mut bytes = [0; MAX_HEADER];
+    let length = header.encode(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+pub(crate) fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    put_header(out, header);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = header.key {
+        mask::apply(&mut out[start..], key, 0);
+    }
+}
+
+/// The payload under its masking key: in its own memory if nobody shares it, else in a copy.
+pub(crate) fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
+    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    mask::apply(&mut payload, key, 0);
+    payload.freeze()
+}
