@@ -1,12 +1,14 @@
 //! The client under test of the Autobahn suite: asks a fuzzing server how many cases there are, echoes
 //! through each, and has the report written.
 //!
-//! `autobahn_client URL`
+//! `autobahn_client [--deflate] URL`
 
 use std::process::ExitCode;
 
 use taut::Error;
-use taut::tokio::connect;
+use taut::proto::Deflate;
+use taut::tokio::{Options, WebSocket, connect_with};
+use tokio::net::TcpStream;
 
 /// The name in the report.
 const AGENT: &str = "taut";
@@ -15,11 +17,11 @@ const AGENT: &str = "taut";
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [url] if !url.starts_with('-') => run(url).await.map_err(|error| error.to_string()),
-        _ if arguments.iter().any(|argument| argument == "--deflate") => {
-            Err("--deflate needs permessage-deflate, which is not built in".into())
+        ["--deflate", url] | [url, "--deflate"] if !url.starts_with('-') => {
+            run(url, Some(Deflate::new())).await
         }
-        _ => Err("usage: autobahn_client URL".into()),
+        [url] if !url.starts_with('-') => run(url, None).await,
+        _ => Err("usage: autobahn_client [--deflate] URL".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,24 +32,25 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(url: &str, deflate: Option<Deflate>) -> Result<(), Box<dyn std::error::Error>> {
     let url = url.trim_end_matches('/');
-    let cases = case_count(url).await?;
+    let connect =
+        async |path: String| connect_with(&format!("{url}{path}"), Options::new().deflate(deflate), Ok).await;
+    let cases = case_count(&mut connect("/getCaseCount".into()).await?).await?;
     for case in 1..=cases {
         println!("case {case} of {cases}");
-        let mut socket = connect(&format!("{url}/runCase?case={case}&agent={AGENT}")).await?;
+        let mut socket = connect(format!("/runCase?case={case}&agent={AGENT}")).await?;
         // How a case ends is for the suite to judge: many of them break the protocol.
         if let Err(error) = echo(&mut socket).await {
             println!("case {case}: {error}");
         }
     }
-    let mut socket = connect(&format!("{url}/updateReports?agent={AGENT}")).await?;
+    let mut socket = connect(format!("/updateReports?agent={AGENT}")).await?;
     while socket.recv().await?.is_some() {}
     Ok(())
 }
 
-async fn case_count(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
-    let mut socket = connect(&format!("{url}/getCaseCount")).await?;
+async fn case_count(socket: &mut WebSocket<TcpStream>) -> Result<u32, Box<dyn std::error::Error>> {
     let mut count = None;
     while let Some(message) = socket.recv().await? {
         if let Some(text) = message.as_text() {
@@ -57,10 +60,7 @@ async fn case_count(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
     count.ok_or_else(|| "the server did not say how many cases there are".into())
 }
 
-async fn echo<S>(socket: &mut taut::tokio::WebSocket<S>) -> Result<(), Error>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn echo(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
         if message.is_data() {
             socket.send(message).await?;

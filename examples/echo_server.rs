@@ -1,22 +1,22 @@
 //! An echo server on tokio.
 //!
-//! `echo_server [--max-message BYTES] [--subprotocol NAME]… ADDR`
+//! `echo_server [--max-message BYTES] [--subprotocol NAME]… [--deflate] ADDR`
 //!
 //! Prints the address it listens on. Of the subprotocols that a client offers it selects the first that it
-//! was given.
+//! was given; with `--deflate` it agrees to compression.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use taut::proto::handshake::{Accept, Reject, Request};
-use taut::proto::{Config, Message};
+use taut::proto::{Config, Deflate, Message};
 use taut::tokio::{Options, accept_with};
 use tokio::net::{TcpListener, TcpStream};
 
 /// How long an echo may take to leave.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const USAGE: &str = "usage: echo_server [--max-message BYTES] [--subprotocol NAME]... ADDR";
+const USAGE: &str = "usage: echo_server [--max-message BYTES] [--subprotocol NAME]... [--deflate] ADDR";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,32 +36,32 @@ fn fail(problem: &str) -> ExitCode {
 
 struct Settings {
     address: String,
-    config: Config,
+    options: Options,
     subprotocols: Vec<String>,
 }
 
 impl Settings {
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut address = None;
-        let mut config = Config::new();
+        let mut options = Options::new();
         let mut subprotocols = Vec::new();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--max-message" => {
                     let bytes = arguments.next().ok_or("--max-message needs a number of bytes")?;
                     let bytes = bytes.parse().map_err(|_| format!("{bytes:?} is not a number of bytes"))?;
-                    config = config.max_message(bytes).max_frame(bytes);
+                    options = options.config(Config::new().max_message(bytes).max_frame(bytes));
                 }
                 "--subprotocol" => {
                     subprotocols.push(arguments.next().ok_or("--subprotocol needs a name")?);
                 }
-                "--deflate" => return Err("--deflate needs permessage-deflate, which is not built in".into()),
+                "--deflate" => options = options.deflate(Deflate::new()),
                 flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 _ if address.is_some() => return Err(format!("one address is enough: {argument}")),
                 _ => address = Some(argument),
             }
         }
-        Ok(Self { address: address.ok_or("no address to listen on")?, config, subprotocols })
+        Ok(Self { address: address.ok_or("no address to listen on")?, options, subprotocols })
     }
 
     /// Takes every request, with the first subprotocol offered that is ours.
@@ -94,8 +94,7 @@ async fn serve(settings: Settings) -> std::io::Result<()> {
 }
 
 async fn echo(stream: TcpStream, settings: &Settings) -> Result<(), taut::Error> {
-    let options = Options::new().config(settings.config);
-    let mut socket = accept_with(stream, options, |request| settings.decide(request)).await?;
+    let mut socket = accept_with(stream, settings.options, |request| settings.decide(request)).await?;
     while let Some(message) = socket.recv().await? {
         if let Message::Text(_) | Message::Binary(_) = message {
             // A peer that does not read what it asked for is left after a while.

@@ -1,8 +1,8 @@
 //! A client for pipes: each line of stdin goes out as a text message, each text message comes out as a line.
 //!
-//! `line_client [--max-message BYTES] URL`
+//! `line_client [--max-message BYTES] [--deflate] URL`
 //!
-//! At the end of stdin it closes with 1000, prints what still comes, and waits for the end.
+//! With `--deflate` it offers compression. At the end of stdin it closes with 1000, prints what still comes, and waits for the end.
 //!
 //! | status | how it ended                                                       |
 //! |--------|--------------------------------------------------------------------|
@@ -18,14 +18,14 @@
 use std::io::Write;
 
 use taut::Error;
-use taut::proto::{CloseCode, CloseFrame, CloseStatus, Config, Message, SendErrorKind};
+use taut::proto::{CloseCode, CloseFrame, CloseStatus, Config, Deflate, Message, SendErrorKind};
 use taut::tokio::{Options, connect_with};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// How much of a refusal is shown, in bytes.
 const MOST_SHOWN: usize = 1024;
 
-const USAGE: &str = "usage: line_client [--max-message BYTES] URL";
+const USAGE: &str = "usage: line_client [--max-message BYTES] [--deflate] URL";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -46,27 +46,27 @@ async fn main() {
 
 struct Settings {
     url: String,
-    config: Config,
+    options: Options,
 }
 
 impl Settings {
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut url = None;
-        let mut config = Config::new();
+        let mut options = Options::new().deflate(None);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--max-message" => {
                     let bytes = arguments.next().ok_or("--max-message needs a number of bytes")?;
                     let bytes = bytes.parse().map_err(|_| format!("{bytes:?} is not a number of bytes"))?;
-                    config = config.max_message(bytes).max_frame(bytes);
+                    options = options.config(Config::new().max_message(bytes).max_frame(bytes));
                 }
-                "--deflate" => return Err("--deflate needs permessage-deflate, which is not built in".into()),
+                "--deflate" => options = options.deflate(Deflate::new()),
                 flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 _ if url.is_some() => return Err(format!("one URL is enough: {argument}")),
                 _ => url = Some(argument),
             }
         }
-        Ok(Self { url: url.ok_or("no URL to connect to")?, config })
+        Ok(Self { url: url.ok_or("no URL to connect to")?, options })
     }
 }
 
@@ -118,8 +118,7 @@ fn shown(text: &str) -> String {
 }
 
 async fn talk(settings: Settings) -> Result<(), Failure> {
-    let options = Options::new().config(settings.config);
-    let mut socket = connect_with(&settings.url, options, Ok).await.map_err(Failure::before_open)?;
+    let mut socket = connect_with(&settings.url, settings.options, Ok).await.map_err(Failure::before_open)?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut unread = true;
     let mut stdout = std::io::stdout().lock();

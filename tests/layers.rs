@@ -43,7 +43,8 @@ const LAYERS: Layers = &[
             &["client", "server"],
         ],
     ),
-    ("tokio", &[&["wakers"], &["websocket"], &["accept", "stream"], &["connect"]]),
+    ("blocking", &[&["stream"], &["websocket"], &["handshake"]]),
+    ("tokio", &[&["wakers"], &["websocket"], &["accept", "feed", "stream"], &["connect"]]),
 ];
 
 /// The crates that the engine may use.
@@ -622,6 +623,7 @@ const SMALL: Layers = &[
     ("", &[&["proto"], &["random"], &["tokio"]]),
     ("proto", &[&["mask", "utf8"], &["receive"], &["send"], &["connection"], &["handshake"]]),
     ("proto/handshake", &[&["key"], &["client"]]),
+    ("blocking", &[&["stream"], &["websocket"], &["handshake"]]),
     ("tokio", &[&["websocket"]]),
 ];
 

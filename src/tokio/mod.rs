@@ -22,6 +22,7 @@
 
 mod accept;
 mod connect;
+mod feed;
 mod stream;
 mod wakers;
 mod websocket;

@@ -18,8 +18,8 @@ use bytes::{Buf, Bytes};
 use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, Prepared, ProtocolError, SendError,
-    SendErrorKind, State, Utf8Bytes,
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Message, ProtocolError, SendError, SendErrorKind,
+    State, Utf8Bytes,
 };
 
 /// A WebSocket over a byte stream.
@@ -38,7 +38,7 @@ use crate::proto::{
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: S,
-    connection: Connection,
+    pub(super) connection: Connection,
     close_timeout: Duration,
     /// Set, once, when the connection begins to close.
     deadline: Option<Instant>,
@@ -114,41 +114,6 @@ impl<S> WebSocket<S> {
         self.connection.close_status()
     }
 
-    /// Queues a message without writing it: [`flush`](Self::flush) writes, and so do the other methods.
-    /// Never waits.
-    ///
-    /// # Errors
-    /// [`Error::Send`] hands the message back: see [`SendErrorKind`](crate::proto::SendErrorKind).
-    pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.connection.send(message)?;
-        self.note_closing();
-        Ok(())
-    }
-
-    /// Queues a copy of a text. Never waits.
-    ///
-    /// # Errors
-    /// [`Error::Send`].
-    pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
-        Ok(self.connection.send_text(text)?)
-    }
-
-    /// Queues a copy of some bytes. Never waits.
-    ///
-    /// # Errors
-    /// [`Error::Send`].
-    pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        Ok(self.connection.send_binary(bytes)?)
-    }
-
-    /// Queues a message that was encoded once for many connections. Never waits.
-    ///
-    /// # Errors
-    /// [`Error::Send`].
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
-        Ok(self.connection.send_prepared(message)?)
-    }
-
     /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be
     /// received, until [`recv`](Self::recv) gives `None`. Later calls do nothing.
     pub fn start_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
@@ -163,7 +128,7 @@ impl<S> WebSocket<S> {
     }
 
     /// The time to close begins when either end closes, or the connection fails, and runs once.
-    fn note_closing(&mut self) {
+    pub(super) fn note_closing(&mut self) {
         if self.deadline.is_none() && self.connection.state() != State::Open {
             self.deadline = Some(after(self.close_timeout));
             // Who waits on the other side has a deadline now.

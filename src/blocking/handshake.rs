@@ -1,0 +1,134 @@
+//! Both opening handshakes over a blocking stream.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use super::stream::{linger, read, set_nodelay, shut_down, write_all};
+use super::websocket::WebSocket;
+use crate::error::{Deadline, Error};
+use crate::options::Options;
+use crate::proto::Output;
+use crate::proto::handshake::{
+    Accept, ClientHandshake, ClientRequest, Reject, Request, ServerHandshake, WebSocketUri,
+};
+use crate::random::{RandomMasks, nonce};
+
+/// Waits for a client's handshake and accepts it with the default settings. `TCP_NODELAY` is set first.
+///
+/// # Errors
+/// [`Error::Handshake`] once the client was told what is wrong with its request, or [`Error::Io`].
+pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Error> {
+    accept_with(stream, Options::new(), |_| Ok(Accept::new()))
+}
+
+/// Waits for a client's handshake, lets `decide` look at the request, and does as it says.
+///
+/// # Errors
+/// As [`accept`], and [`Error::Timeout`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it
+/// accepted with a subprotocol that the client did not offer (the client gets status 500).
+pub fn accept_with<S, F>(mut stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+    F: FnOnce(&Request) -> Result<Accept, Reject>,
+{
+    set_nodelay(&stream);
+    let start = Instant::now();
+    let mut handshake = ServerHandshake::with_limits(options.limits);
+    let pending = loop {
+        match handshake.poll() {
+            Ok(Some(pending)) => break pending,
+            Ok(None) => {}
+            Err(error) => {
+                // The client's loss if it does not take the answer.
+                let _ = answer(handshake.output(), &mut stream);
+                return Err(error.into());
+            }
+        }
+        if start.elapsed() >= options.handshake_timeout {
+            handshake.time_out();
+            let _ = answer(handshake.output(), &mut stream);
+            return Err(Error::Timeout(Deadline::Handshake));
+        }
+        if read(handshake.input(), &mut stream)? == 0 {
+            handshake.input_eof();
+        }
+    };
+    let (mut output, error) = match decide(pending.request()) {
+        Ok(accept) => match pending.accept(options.agree(accept), options.config) {
+            Ok(connection) => {
+                let mut socket = WebSocket::new(stream, connection, options.close_timeout);
+                socket.flush()?;
+                return Ok(socket);
+            }
+            Err(error) => {
+                let reason = error.reason().clone();
+                (error.into_pending().reject(Reject::new(500)?), reason.into())
+            }
+        },
+        Err(reject) => {
+            let status = reject.status();
+            (pending.reject(reject), Error::Rejected(status))
+        }
+    };
+    answer(&mut output, &mut stream)?;
+    Err(error)
+}
+
+/// Connects to a `ws://` URI. `TCP_NODELAY` is set.
+///
+/// # Errors
+/// As [`connect_over`]; [`Error::Uri`], and [`Error::Unsupported`] for `wss://`.
+pub fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
+    let uri = WebSocketUri::parse(uri)?;
+    if uri.is_secure() {
+        return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
+    }
+    let stream = TcpStream::connect((uri.host(), uri.port()))?;
+    connect_over(stream, &ClientRequest::from_uri(&uri), Options::new())
+}
+
+/// Does the client's handshake over a stream that is connected already.
+///
+/// # Errors
+/// [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it does
+/// so wrongly, [`Error::Io`], [`Error::Timeout`].
+pub fn connect_over<S>(
+    mut stream: S,
+    request: &ClientRequest,
+    options: Options,
+) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+{
+    set_nodelay(&stream);
+    let start = Instant::now();
+    let mut handshake = ClientHandshake::with_limits(&options.offer(request), nonce(), options.limits);
+    write_all(handshake.output(), &mut stream)?;
+    loop {
+        if let Some(established) = handshake.poll()? {
+            let connection = established.into_connection(options.config, RandomMasks::new());
+            return Ok(WebSocket::new(stream, connection, options.close_timeout));
+        }
+        if start.elapsed() >= options.handshake_timeout {
+            // A refusal whose body takes too long is still the server's answer.
+            return Err(match handshake.take_refusal() {
+                Some(answer) => Error::Refused(answer),
+                None => Error::Timeout(Deadline::Handshake),
+            });
+        }
+        if read(handshake.input(), &mut stream)? == 0 {
+            handshake.input_eof();
+        }
+    }
+}
+
+/// Answers a request that is not accepted, and ends the stream.
+fn answer<S: Read + Write + 'static>(output: &mut Output, stream: &mut S) -> io::Result<()> {
+    write_all(output, stream)?;
+    shut_down(stream);
+    linger(stream);
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The adapter for blocking I/O: the engine over [`Read`] and [`Write`].
+//!
+//! It has no timers. The deadlines of [`Options`] are looked at between reads; what bounds one read or write is
+//! the stream's own timeout (`TcpStream::set_read_timeout`, `set_write_timeout`): without one, a silent peer holds
+//! the thread. A call of a [`WebSocket`] that ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut` has lost
+//! nothing, and can be called again; an opening handshake cannot.
+//!
+//! A peer that broke the protocol, or was refused, gets five seconds to read why.
+//!
+//! ```no_run
+//! let listener = std::net::TcpListener::bind("127.0.0.1:9001")?;
+//! for stream in listener.incoming() {
+//!     let stream = stream?;
+//!     stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
+//!     std::thread::spawn(move || {
+//!         let mut socket = taut::blocking::accept(stream)?;
+//!         while let Some(message) = socket.recv()? {
+//!             if message.is_data() {
+//!                 socket.send(message)?;
+//!             }
+//!         }
+//!         Ok::<(), taut::Error>(())
+//!     });
+//! }
+//! # Ok::<(), taut::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod handshake;
+mod stream;
+mod websocket;
+
+pub use handshake::{accept, accept_with, connect, connect_over};
+pub use websocket::WebSocket;

@@ -1,0 +1,246 @@
+//! A connection over a blocking stream.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+use super::stream::{can_be_retried, linger, retry, shut_down};
+use crate::error::{Deadline, Error};
+use crate::proto::{
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, Prepared, ProtocolError, State,
+};
+
+/// A WebSocket over a blocking stream.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: S,
+    connection: Connection,
+    close_timeout: Duration,
+    /// When the connection began to close.
+    closing: Option<Instant>,
+    /// The peer broke the protocol; to be told once the peer was.
+    failure: Option<ProtocolError>,
+    /// Bytes were written that the stream may still hold back.
+    unflushed: bool,
+    /// A write beside an event took too long: to be told before the next event, since a peer that asks and
+    /// does not read could hold the thread at each of its pings.
+    late: Option<io::Error>,
+    /// The stream does not take, or give, bytes any more.
+    broken: Option<io::ErrorKind>,
+    ended: bool,
+}
+
+impl<S> WebSocket<S> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    #[must_use]
+    pub const fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
+        let closing = None;
+        Self {
+            stream,
+            connection,
+            close_timeout,
+            closing,
+            failure: None,
+            unflushed: false,
+            late: None,
+            broken: None,
+            ended: false,
+        }
+    }
+
+    /// The stream, to set its timeouts.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The engine: what was agreed on, the state, how it closed.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Queues a message without writing it.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back.
+    pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        Ok(self.connection.send(message)?)
+    }
+
+    /// Queues a piece of a message whose length need not be known: see
+    /// [`Sender::send_fragment`](crate::proto::Sender::send_fragment). [`flush`](Self::flush) between
+    /// pieces keeps a long message from filling the queue.
+    ///
+    /// # Errors
+    /// [`Error::Send`], and nothing was queued.
+    pub fn feed_fragment(&mut self, kind: Kind, data: &[u8], last: bool) -> Result<(), Error> {
+        Ok(self.connection.send_fragment(kind, data, last)?)
+    }
+
+    /// Queues a message that was encoded once for many connections.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        Ok(self.connection.send_prepared(message)?)
+    }
+
+    /// Whether messages taken from now on are compressed, if permessage-deflate was agreed on: see
+    /// [`Sender::compress`](crate::proto::Sender::compress).
+    #[cfg(feature = "deflate")]
+    pub const fn compress(&mut self, on: bool) {
+        self.connection.compress(on);
+    }
+
+    /// Gives back the memory that context takeover holds for the next message to send: see
+    /// [`Sender::forget_context`](crate::proto::Sender::forget_context).
+    #[cfg(feature = "deflate")]
+    pub fn forget_context(&mut self) {
+        self.connection.forget_context();
+    }
+}
+
+impl<S: Read + Write + 'static> WebSocket<S> {
+    /// The next message; `None` after the end of the connection. Pongs and the answer to a Close leave
+    /// before it returns. Under [`Delivery::Chunks`](crate::proto::Delivery::Chunks) each chunk comes as a
+    /// message of its own; [`recv_event`](Self::recv_event) tells where messages begin and end.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] once the peer was told what it did wrong, [`Error::Lost`] or [`Error::Io`].
+    pub fn recv(&mut self) -> Result<Option<Message>, Error> {
+        Ok(self.recv_event()?.map(Event::into_message))
+    }
+
+    /// The next event: [`recv`](Self::recv) for those who take messages in chunks.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(error) = self.late.take() {
+            return Err(Error::Io(error));
+        }
+        while !self.ended {
+            match self.connection.next_event() {
+                Ok(Some(event)) => {
+                    if let Err(error) = self.write() {
+                        self.late = Some(error);
+                    }
+                    return Ok(Some(event));
+                }
+                Ok(None) => {}
+                Err(error) => self.failure = Some(error),
+            }
+            self.write()?;
+            if self.connection.wants_shutdown() {
+                shut_down(&self.stream);
+            }
+            if self.connection.wants_discard() {
+                linger(&mut self.stream);
+                return self.end(None);
+            }
+            if self.is_late() {
+                return self.end(Some(Error::Timeout(Deadline::Close)));
+            }
+            if self.connection.wants_input() {
+                match self.connection.read_from(&mut self.stream) {
+                    Ok(_) => {}
+                    // After both Closes it does not matter how the transport ends.
+                    Err(_) if self.is_clean() => return self.end(None),
+                    Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
+                    Err(error) => {
+                        self.connection.input_eof();
+                        self.broken = self.broken.or_else(|| Some(error.kind()));
+                    }
+                }
+            } else if self.connection.state() == State::Closed {
+                return self.end(None);
+            } else {
+                // It is for the application to close: see `Config::auto_close`.
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a message and writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`] hands the message back. After [`Error::Io`] it was taken: [`flush`](Self::flush)
+    /// goes on with it.
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message)?;
+        self.flush()
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.write()?;
+        self.broken.map_or(Ok(()), |kind| Err(Error::Io(kind.into())))
+    }
+
+    /// Runs the closing handshake to its end, and tells how the peer closed. Data that still comes is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or [`Error::Io`] if the transport ended first, [`Error::Timeout`] if the peer went on
+    /// sending without an answer, [`Error::Protocol`] if it broke the protocol, [`Error::Reason`] if the
+    /// reason has more than 123 bytes.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseStatus, Error> {
+        self.connection.close(Some(CloseFrame::new(code, reason)?));
+        while self.recv_event()?.is_some() {}
+        self.connection.close_status().filter(|status| status.clean).ok_or(Error::Lost)
+    }
+
+    /// Writes all that waits. An error that will not go away is kept for the end: what the peer sent before
+    /// may still be read.
+    fn write(&mut self) -> io::Result<()> {
+        match self.try_write() {
+            Err(error) if can_be_retried(&error) => Err(error),
+            Err(error) => {
+                self.connection.output_lost();
+                self.unflushed = false;
+                self.broken = self.broken.or_else(|| Some(error.kind()));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_write(&mut self) -> io::Result<()> {
+        while self.connection.wants_output() {
+            retry(|| self.connection.write_to(&mut self.stream))?;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            retry(|| self.stream.flush())?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the time to close is over. It begins when that is first seen.
+    fn is_late(&mut self) -> bool {
+        self.connection.state() != State::Open
+            && self.closing.get_or_insert_with(Instant::now).elapsed() >= self.close_timeout
+    }
+
+    fn is_clean(&self) -> bool {
+        self.connection.close_status().is_some_and(|status| status.clean)
+    }
+
+    fn end(&mut self, error: Option<Error>) -> Result<Option<Event>, Error> {
+        self.ended = true;
+        self.connection.output_lost();
+        match (self.failure.take(), self.broken) {
+            (Some(failure), _) => Err(Error::Protocol(failure)),
+            (None, _) if self.is_clean() => Ok(None),
+            (None, Some(kind)) => Err(Error::Io(kind.into())),
+            (None, None) => Err(error.unwrap_or(Error::Lost)),
+        }
+    }
+}
