@@ -11,7 +11,9 @@ use std::cell::Cell;
 use bytes::{Buf, Bytes};
 use support::{connection, frame};
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
-use taut::proto::{Config, Connection, Delivery, Event, EventRef, Kind, Message, MessageRef, Role};
+use taut::proto::{
+    Agreement, Config, Connection, Deflate, Delivery, Event, EventRef, Kind, Message, MessageRef, Role,
+};
 
 /// Counts for each thread, so that tests may run beside each other.
 struct Counting;
@@ -326,6 +328,108 @@ fn an_echo_of_messages_in_two_reads_allocates_nothing() {
         let before = Heap::now();
         round(10_000);
         assert_eq!(before.allocations(), 0, "{role:?}");
+    }
+}
+
+/// Two ends that agreed on compression.
+fn compressing(deflate: Deflate) -> [Connection; 2] {
+    let agreement = Agreement::new().with_deflate(deflate);
+    ROLES.map(|role| connection(role, Config::new()).with_agreement(agreement.clone()))
+}
+
+/// Carries all bytes that wait.
+fn carry(from: &mut Connection, to: &mut Connection) {
+    let output = from.output();
+    while output.has_remaining() {
+        to.input().extend_from_slice(output.chunk());
+        output.advance(output.chunk().len());
+    }
+}
+
+/// A text of `len` bytes that compresses about as well as JSON.
+fn record(len: usize, number: usize) -> String {
+    let mut text = String::new();
+    for id in number * 1000.. {
+        if text.len() >= len {
+            break;
+        }
+        text +=
+            &format!("{{\"id\":{},\"name\":\"item {}\",\"price\":{}}},", id, id * 7919 % 1000, id * 31 % 977);
+    }
+    text.truncate(len);
+    text
+}
+
+#[test]
+fn a_compressed_echo_allocates_nothing_for_a_message() {
+    for deflate in [Deflate::new(), Deflate::no_context_takeover()] {
+        let [mut server, mut client] = compressing(deflate);
+        let texts: Vec<String> = (0..10).map(|number| record(300 + number * 1000, number)).collect();
+        let mut round = |rounds: usize| {
+            let mut count = 0;
+            for text in texts.iter().cycle().take(rounds) {
+                client.send_text(text).unwrap();
+                carry(&mut client, &mut server);
+                count += echo(&mut server);
+                carry(&mut server, &mut client);
+                assert_eq!(take(&mut client, true), 1);
+            }
+            assert_eq!(count, rounds);
+        };
+        round(20);
+        let before = Heap::now();
+        round(100);
+        assert_eq!(before.allocations(), 0, "{deflate:?}");
+    }
+}
+
+/// What each server holds, released, after messages both ways.
+fn held(deflate: Deflate) -> isize {
+    // A thread of its own, whose pool no other test has filled.
+    let measure = move || {
+        let mut kept = Vec::new();
+        let mut last = 0;
+        // The first ones fill, or empty, what the thread keeps for all.
+        for number in 0..10 {
+            let agreement = Agreement::new().with_deflate(deflate);
+            let mut server = connection(Role::Server, Config::new()).with_agreement(agreement.clone());
+            // At a level of its own, so that it takes nothing that the server gave back.
+            let mut client =
+                connection(Role::Client, Config::new().deflate_level(9)).with_agreement(agreement);
+            client.send_text(&record(4000, number)).unwrap();
+            let before = Heap::now();
+            server.send_text("a short message is not compressed").unwrap();
+            write(&mut server);
+            server.release();
+            assert_eq!(before.grown(), 0, "before the first compressed message");
+            carry(&mut client, &mut server);
+            assert_eq!(echo(&mut server), 1);
+            write(&mut server);
+            server.release();
+            last = before.grown();
+            kept.push((server, client));
+        }
+        last
+    };
+    std::thread::spawn(measure).join().unwrap()
+}
+
+#[test]
+fn a_compressing_connection_holds_what_is_documented() {
+    let documented = include_str!("../docs/deflate.md");
+    let none = Deflate::no_context_takeover();
+    assert_eq!(held(none), 0, "without takeover");
+    let receives = held(none.client_no_context_takeover(false));
+    for bits in 9..=15 {
+        let sends = held(none.server_no_context_takeover(false).server_max_window_bits(bits));
+        let both = Deflate::new().server_max_window_bits(bits);
+        assert_eq!(held(both), sends + receives, "{bits}");
+        let kib = |bytes: isize| (bytes + 512) / 1024;
+        let row = format!("| {bits} | {} KiB | {} KiB |", kib(sends), kib(receives));
+        assert!(
+            documented.contains(&row),
+            "docs/deflate.md has another row for {bits}; it should be:\n{row}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{Header, MAX_HEADER};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER};
 use super::mask;
 
 pub(crate) fn put_header(out: &mut Vec<u8>, header: &Header) {
@@ -22,6 +22,17 @@ pub(crate) fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
     if let Some(key) = header.key {
         mask::apply(&mut out[start..], key, 0);
     }
+}
+
+/// The body of a Close with this code and reason, which fit into a control frame.
+pub(crate) fn close_body<'a>(body: Option<(u16, &str)>, room: &'a mut [u8; MAX_CONTROL_PAYLOAD]) -> &'a [u8] {
+    let Some((code, reason)) = body else { return &[] };
+    // RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte
+    // order)".
+    room[..2].copy_from_slice(&code.to_be_bytes());
+    let len = 2 + reason.len();
+    room[2..len].copy_from_slice(reason.as_bytes());
+    &room[..len]
 }
 
 /// The payload under its masking key: in its own memory if nobody shares it, else in a copy.

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::close::CloseFrame;
 use super::config::{Config, Role};
 use super::deflate::Compressor;
-use super::encode::{masked, put_frame, put_header};
+use super::encode::{close_body, masked, put_frame, put_header};
 use super::error::{SendError, SendErrorKind};
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
 use super::mask::MaskSource;
@@ -151,9 +151,9 @@ impl Sender {
             return refused(SendErrorKind::InvalidUtf8);
         }
         if message.compressed {
-            let mut compressed = Vec::new();
-            self.compressor.piece(data, last, &mut compressed);
+            let compressed = self.compressor.piece(data, last);
             self.frame(opcode, last, opcode != OpCode::Continuation, &compressed);
+            Compressor::reuse(compressed);
         } else {
             self.frame(opcode, last, false, data);
         }
@@ -322,15 +322,8 @@ impl Sender {
     fn close_with(&mut self, body: Option<(u16, &str)>) {
         if !self.closed {
             let mut payload = [0; MAX_CONTROL_PAYLOAD];
-            let mut len = 0;
-            if let Some((code, reason)) = body {
-                // RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer
-                // (in network byte order)".
-                payload[..2].copy_from_slice(&code.to_be_bytes());
-                len = 2 + reason.len();
-                payload[2..len].copy_from_slice(reason.as_bytes());
-            }
-            self.frame(OpCode::Close, true, false, &payload[..len]);
+            let payload = close_body(body, &mut payload);
+            self.frame(OpCode::Close, true, false, payload);
             self.output.mark_close();
             (self.close_sent, self.closed) = (true, true);
             self.compressor.forget();
@@ -380,14 +373,14 @@ impl Sender {
 
     fn data(&mut self, opcode: OpCode, payload: &[u8]) {
         match self.compressed(payload) {
-            Some(compressed) => self.frames(opcode, true, compressed.into()),
+            Some(compressed) => self.deflated(opcode, compressed),
             None => self.frames_of(opcode, false, payload),
         }
     }
 
     fn data_shared(&mut self, opcode: OpCode, payload: Bytes) {
         match self.compressed(&payload) {
-            Some(compressed) => self.frames(opcode, true, compressed.into()),
+            Some(compressed) => self.deflated(opcode, compressed),
             None => self.frames(opcode, false, payload),
         }
     }
@@ -399,6 +392,15 @@ impl Sender {
         } else {
             None
         }
+    }
+
+    /// Queues a compressed message, by reference if it is large.
+    fn deflated(&mut self, opcode: OpCode, payload: Vec<u8>) {
+        if payload.len() > self.config.share_above as usize {
+            return self.frames(opcode, true, payload.into());
+        }
+        self.frames_of(opcode, true, &payload);
+        Compressor::reuse(payload);
     }
 
     /// Queues a message with a copy of `payload`. RFC 7692 §6.1: RSV1 is set "on the first fragment" only.

@@ -49,23 +49,34 @@ impl Compressor {
         self.wanted = on;
     }
 
-    /// A message, compressed; or nothing if that is not worth it.
+    /// A message, compressed; or nothing if that is not worth it. [`reuse`](Self::reuse) takes the memory back.
     pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let agreed = self.agreed?;
-        let mut out = Vec::new();
-        self.piece(payload, true, &mut out);
+        let out = self.piece(payload, true);
         // With takeover the window has the message now, and the peer must get it.
-        (agreed.takeover || out.len() < payload.len()).then_some(out)
+        if agreed.takeover || out.len() < payload.len() {
+            return Some(out);
+        }
+        pool::put_scratch(out);
+        None
     }
 
-    /// Appends a piece of a message to `out`, such that the peer can inflate all of it at once.
-    pub(crate) fn piece(&mut self, payload: &[u8], last: bool, out: &mut Vec<u8>) {
-        let Some(Agreed { settings, takeover }) = self.agreed else { return };
-        let stream = self.stream.get_or_insert_with(|| pool::take_compressor(settings));
-        flush(stream, payload, last, out);
-        if last && !takeover {
-            self.forget();
+    /// A piece of a message, compressed such that the peer can inflate all of it at once.
+    pub(crate) fn piece(&mut self, payload: &[u8], last: bool) -> Vec<u8> {
+        let mut out = pool::take_scratch();
+        if let Some(Agreed { settings, takeover }) = self.agreed {
+            let stream = self.stream.get_or_insert_with(|| pool::take_compressor(settings));
+            flush(stream, payload, last, &mut out);
+            if last && !takeover {
+                self.forget();
+            }
         }
+        out
+    }
+
+    /// Takes back the memory of a message that was copied elsewhere.
+    pub(crate) fn reuse(out: Vec<u8>) {
+        pool::put_scratch(out);
     }
 
     /// Begins the next message with an empty window, which a sender may do at any time.

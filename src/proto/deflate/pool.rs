@@ -1,7 +1,7 @@
 //! Streams of zlib that no connection holds: a few for each thread.
 //!
 //! Without context takeover a connection needs one only while it is in the middle of a message, so that the
-//! connections of a thread share what they need one after the other. No lock, and no more than
+//! connections of a thread share what they need one after the other. There is no lock, and no more than
 //! [`MOST`] of a kind are kept.
 
 #![forbid(unsafe_code)]
@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate, InflateFlush, Status};
 
@@ -69,6 +69,18 @@ pub(super) fn put_inflater(mut stream: Box<Inflating>) {
     });
 }
 
+/// An empty place to compress into.
+pub(super) fn take_scratch() -> Vec<u8> {
+    SCRATCH.try_with(Cell::take).unwrap_or_default()
+}
+
+pub(super) fn put_scratch(mut scratch: Vec<u8>) {
+    if scratch.capacity() <= MOST_SCRATCH {
+        scratch.clear();
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+}
+
 /// The state of an inflater.
 pub(super) struct Inflating {
     stream: Inflate,
@@ -111,12 +123,16 @@ impl Inflating {
 
 std::thread_local! {
     static COMPRESSORS: RefCell<Vec<(Settings, Box<Deflate>)>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     // Boxes, as connections hold them.
     static INFLATERS: RefCell<VecDeque<Box<Inflating>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// How many streams of a kind a thread keeps.
 const MOST: usize = 4;
+
+/// The largest place to compress into that a thread keeps.
+const MOST_SCRATCH: usize = 64 << 10;
 
 /// zlib's `memLevel`: how many symbols a block has at most, here 2,048. At 5 small messages take less time than
 /// at zlib's default of 8, large ones hardly more, in 100 KiB less memory.

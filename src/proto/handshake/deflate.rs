@@ -191,3 +191,406 @@ fn from_directions(server: Direction, client: Direction) -> Deflate {
 
 /// The extension's token (RFC 7692 §7).
 const NAME: &str = "permessage-deflate";
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// Takeover and window, of the server and of the client.
+    fn of(server: (bool, u8), client: (bool, u8)) -> Deflate {
+        let direction = |(takeover, window_bits)| Direction { takeover, window_bits };
+        from_directions(direction(server), direction(client))
+    }
+
+    fn parse(value: &str) -> Vec<Extension<'_>> {
+        let values = Some(value).filter(|value| !value.is_empty());
+        Extension::parse(values.map(str::as_bytes)).unwrap_or_else(|error| panic!("{value:?}: {error}"))
+    }
+
+    /// The element with these parameters.
+    fn element(parameters: &str) -> String {
+        format!("permessage-deflate{parameters}")
+    }
+
+    fn wishes() -> impl Iterator<Item = Deflate> + Clone {
+        let ends = (0..2 * 8).map(|number: u8| (number % 2 == 0, 8 + number / 2));
+        ends.clone().flat_map(move |server| ends.clone().map(move |client| of(server, client)))
+    }
+
+    const ALL: (bool, u8) = (true, 15);
+
+    /// Parameters that neither an offer nor an answer may have (RFC 7692 §7.1).
+    const INVALID: &[&str] = &[
+        // Values that are none.
+        "; server_max_window_bits",
+        "; server_max_window_bits=0",
+        "; server_max_window_bits=7",
+        "; server_max_window_bits=16",
+        "; server_max_window_bits=08",
+        "; server_max_window_bits=015",
+        "; server_max_window_bits=00000000010",
+        "; server_max_window_bits=+9",
+        "; server_max_window_bits=-9",
+        "; server_max_window_bits=1",
+        "; server_max_window_bits=9.0",
+        "; server_max_window_bits=0x9",
+        "; server_max_window_bits=9a",
+        "; server_max_window_bits=nine",
+        "; server_max_window_bits=100",
+        "; server_max_window_bits=265",
+        "; server_max_window_bits=4294967305",
+        "; server_max_window_bits=18446744073709551625",
+        "; server_max_window_bits=\"7\"",
+        "; server_max_window_bits=\"\\016\"",
+        "; client_max_window_bits=0",
+        "; client_max_window_bits=7",
+        "; client_max_window_bits=16",
+        "; client_max_window_bits=08",
+        "; client_max_window_bits=015",
+        "; client_max_window_bits=+9",
+        "; client_max_window_bits=-9",
+        "; client_max_window_bits=true",
+        "; client_max_window_bits=271",
+        "; client_max_window_bits=\"16\"",
+        // Values where none belongs.
+        "; server_no_context_takeover=1",
+        "; server_no_context_takeover=true",
+        "; server_no_context_takeover=\"x\"",
+        "; client_no_context_takeover=0",
+        "; client_no_context_takeover=10",
+        // Parameters that come twice, in the same words or not.
+        "; server_no_context_takeover; server_no_context_takeover",
+        "; client_no_context_takeover; server_no_context_takeover; client_no_context_takeover",
+        "; server_max_window_bits=10; server_max_window_bits=10",
+        "; server_max_window_bits=10; server_max_window_bits=11",
+        "; client_max_window_bits=10; client_max_window_bits=10",
+        "; client_max_window_bits; client_max_window_bits",
+        "; client_max_window_bits; client_max_window_bits=10",
+        "; client_max_window_bits=10; client_max_window_bits",
+        // Parameters that are not defined.
+        "; foo",
+        "; foo=10",
+        "; client_max_window_bits; foo",
+        "; server_max_window_bits=10; mem_level=8",
+        "; Server_No_Context_Takeover",
+        "; server_no_context_takeover_",
+        "; max_window_bits=10",
+        "; constructor",
+    ];
+
+    #[test]
+    fn s7_1_an_offer_says_what_the_client_wishes_and_no_more() {
+        for (wish, parameters) in [
+            (Deflate::new(), "; client_max_window_bits"),
+            (
+                Deflate::no_context_takeover(),
+                "; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
+            ),
+            (of((false, 15), ALL), "; server_no_context_takeover; client_max_window_bits"),
+            (of(ALL, (false, 15)), "; client_no_context_takeover; client_max_window_bits"),
+            (of((true, 8), ALL), "; server_max_window_bits=8; client_max_window_bits"),
+            (of((true, 14), ALL), "; server_max_window_bits=14; client_max_window_bits"),
+            (of(ALL, (true, 14)), "; client_max_window_bits=14"),
+            (of(ALL, (true, 9)), "; client_max_window_bits=9"),
+            // Our own window is never one that zlib cannot have.
+            (of(ALL, (true, 8)), "; client_max_window_bits=9"),
+            (
+                of((false, 10), (false, 11)),
+                "; server_no_context_takeover; server_max_window_bits=10; client_no_context_takeover; \
+                    client_max_window_bits=11",
+            ),
+        ] {
+            assert_eq!(offer(wish), element(parameters), "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn s7_1_a_server_accepts_what_it_can_honour() {
+        let new = Deflate::new();
+        for (wish, offered, parameters, agreed) in [
+            // §7.1.3: no parameters, no answer to them.
+            (new, "", "", (ALL, ALL)),
+            // §7.1.1: what is offered is answered; the client's is a hint that is taken.
+            (new, "; server_no_context_takeover", "; server_no_context_takeover", ((false, 15), ALL)),
+            (new, "; client_no_context_takeover", "; client_no_context_takeover", (ALL, (false, 15))),
+            (
+                new,
+                "; client_no_context_takeover; server_no_context_takeover",
+                "; server_no_context_takeover; client_no_context_takeover",
+                ((false, 15), (false, 15)),
+            ),
+            // §7.1.1: and may be answered without an offer.
+            (of((false, 15), ALL), "", "; server_no_context_takeover", ((false, 15), ALL)),
+            (of(ALL, (false, 15)), "", "; client_no_context_takeover", (ALL, (false, 15))),
+            (
+                of((false, 15), ALL),
+                "; server_no_context_takeover",
+                "; server_no_context_takeover",
+                ((false, 15), ALL),
+            ),
+            // §7.1.2.1: the same value or a smaller one.
+            (new, "; server_max_window_bits=15", "; server_max_window_bits=15", (ALL, ALL)),
+            (new, "; server_max_window_bits=14", "; server_max_window_bits=14", ((true, 14), ALL)),
+            (new, "; server_max_window_bits=9", "; server_max_window_bits=9", ((true, 9), ALL)),
+            (new, "; server_max_window_bits=\"10\"", "; server_max_window_bits=10", ((true, 10), ALL)),
+            (new, "; server_max_window_bits=\"1\\0\"", "; server_max_window_bits=10", ((true, 10), ALL)),
+            (
+                of((true, 10), ALL),
+                "; server_max_window_bits=12",
+                "; server_max_window_bits=10",
+                ((true, 10), ALL),
+            ),
+            (
+                of((true, 12), ALL),
+                "; server_max_window_bits=10",
+                "; server_max_window_bits=10",
+                ((true, 10), ALL),
+            ),
+            // A window that a server wants smaller by itself is no client's business.
+            (of((true, 10), ALL), "", "", ((true, 10), ALL)),
+            (of((true, 8), ALL), "", "", ((true, 9), ALL)),
+            (
+                of((true, 8), ALL),
+                "; server_max_window_bits=15",
+                "; server_max_window_bits=9",
+                ((true, 9), ALL),
+            ),
+            // §7.1.2.2: with a value or without.
+            (new, "; client_max_window_bits", "", (ALL, ALL)),
+            (new, "; client_max_window_bits=15", "", (ALL, ALL)),
+            (new, "; client_max_window_bits=14", "; client_max_window_bits=14", (ALL, (true, 14))),
+            (new, "; client_max_window_bits=8", "; client_max_window_bits=8", (ALL, (true, 8))),
+            (new, "; client_max_window_bits=\"8\"", "; client_max_window_bits=8", (ALL, (true, 8))),
+            (
+                of(ALL, (true, 10)),
+                "; client_max_window_bits",
+                "; client_max_window_bits=10",
+                (ALL, (true, 10)),
+            ),
+            (of(ALL, (true, 8)), "; client_max_window_bits", "; client_max_window_bits=8", (ALL, (true, 8))),
+            (
+                of(ALL, (true, 10)),
+                "; client_max_window_bits=12",
+                "; client_max_window_bits=10",
+                (ALL, (true, 10)),
+            ),
+            (
+                of(ALL, (true, 12)),
+                "; client_max_window_bits=10",
+                "; client_max_window_bits=10",
+                (ALL, (true, 10)),
+            ),
+            // §7.1.2.2: "MUST NOT include" it where it was not offered, whatever the server wishes.
+            (of(ALL, (true, 10)), "", "", (ALL, ALL)),
+            (of(ALL, (true, 8)), "; server_max_window_bits=15", "; server_max_window_bits=15", (ALL, ALL)),
+            // All four, in any order.
+            (
+                new,
+                "; client_max_window_bits=11; server_max_window_bits=12; client_no_context_takeover; \
+                    server_no_context_takeover",
+                "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12; \
+                    client_max_window_bits=11",
+                ((false, 12), (false, 11)),
+            ),
+        ] {
+            let expected = Some((of(agreed.0, agreed.1), element(parameters)));
+            assert_eq!(accept(wish, &parse(&element(offered))), expected, "{wish:?}, {offered:?}");
+        }
+    }
+
+    #[test]
+    fn s7_1_a_server_declines_what_is_invalid_or_cannot_be_honoured() {
+        for &parameters in INVALID {
+            for wish in [Deflate::new(), Deflate::no_context_takeover(), of((true, 9), (true, 8))] {
+                let invalid = element(parameters);
+                assert_eq!(accept(wish, &parse(&invalid)), None, "{parameters}");
+                // §5.1: a fallback is looked at by itself, on either side.
+                for offers in
+                    [format!("{invalid}, permessage-deflate"), format!("x, permessage-deflate, {invalid}")]
+                {
+                    let expected = accept(wish, &parse("permessage-deflate"));
+                    assert!(expected.is_some());
+                    assert_eq!(accept(wish, &parse(&offers)), expected, "{offers}");
+                }
+            }
+        }
+        // No compressor of ours has so small a window.
+        for wish in wishes() {
+            assert_eq!(accept(wish, &parse(&element("; server_max_window_bits=8"))), None);
+        }
+        for other in [
+            "x",
+            "permessage-deflate-x",
+            "Permessage-Deflate",
+            "x-webkit-deflate-frame",
+            "permessage-bzip2, a;b",
+            "",
+        ] {
+            assert_eq!(accept(Deflate::new(), &parse(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn s5_1_of_several_offers_the_first_that_can_be_honoured_is_accepted() {
+        for (offers, parameters, agreed) in [
+            ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "", (ALL, ALL)),
+            (
+                "permessage-deflate; client_max_window_bits=10, permessage-deflate",
+                "; client_max_window_bits=10",
+                (ALL, (true, 10)),
+            ),
+            ("permessage-deflate, permessage-deflate; server_max_window_bits=10", "", (ALL, ALL)),
+            (
+                "a; b=c, permessage-deflate; foo, permessage-bzip2, \
+                    permessage-deflate; server_no_context_takeover, permessage-deflate",
+                "; server_no_context_takeover",
+                ((false, 15), ALL),
+            ),
+        ] {
+            let expected = Some((of(agreed.0, agreed.1), element(parameters)));
+            assert_eq!(accept(Deflate::new(), &parse(offers)), expected, "{offers}");
+        }
+        let fields = ["permessage-deflate; foo", "x, permessage-deflate"].map(str::as_bytes);
+        assert!(accept(Deflate::new(), &Extension::parse(fields).unwrap()).is_some());
+    }
+
+    #[test]
+    fn s7_1_a_client_takes_an_answer_that_fits_its_offer() {
+        let new = Deflate::new();
+        for (offer, answered, agreed) in [
+            (new, "", (ALL, ALL)),
+            // §7.1.1: both of these also without an offer.
+            (new, "; server_no_context_takeover", ((false, 15), ALL)),
+            (new, "; client_no_context_takeover", (ALL, (false, 15))),
+            (new, "; client_no_context_takeover; server_no_context_takeover", ((false, 15), (false, 15))),
+            (of((false, 15), ALL), "; server_no_context_takeover", ((false, 15), ALL)),
+            // §7.1.1.2: what a client said it would not do it does not, though the answer allows it.
+            (of(ALL, (false, 15)), "", (ALL, (false, 15))),
+            (of(ALL, (false, 15)), "; client_no_context_takeover", (ALL, (false, 15))),
+            // §7.1.2.1: also without an offer, and 8 can be read.
+            (new, "; server_max_window_bits=15", (ALL, ALL)),
+            (new, "; server_max_window_bits=10", ((true, 10), ALL)),
+            (new, "; server_max_window_bits=8", ((true, 8), ALL)),
+            (new, "; server_max_window_bits=\"9\"", ((true, 9), ALL)),
+            (of((true, 10), ALL), "; server_max_window_bits=10", ((true, 10), ALL)),
+            (of((true, 10), ALL), "; server_max_window_bits=9", ((true, 9), ALL)),
+            (of((true, 8), ALL), "; server_max_window_bits=8", ((true, 8), ALL)),
+            // §7.1.2.2: a client always offers it.
+            (new, "; client_max_window_bits=15", (ALL, ALL)),
+            (new, "; client_max_window_bits=9", (ALL, (true, 9))),
+            (new, "; client_max_window_bits=8", (ALL, (true, 8))),
+            (new, "; client_max_window_bits=\"1\\1\"", (ALL, (true, 11))),
+            (of(ALL, (true, 10)), "", (ALL, (true, 10))),
+            (of(ALL, (true, 10)), "; client_max_window_bits=10", (ALL, (true, 10))),
+            (of(ALL, (true, 10)), "; client_max_window_bits=8", (ALL, (true, 8))),
+            (of(ALL, (true, 8)), "", (ALL, (true, 9))),
+            (of(ALL, (true, 8)), "; client_max_window_bits=9", (ALL, (true, 9))),
+            (
+                of((false, 12), (true, 13)),
+                "; client_max_window_bits=11; server_max_window_bits=10; client_no_context_takeover; \
+                    server_no_context_takeover",
+                ((false, 10), (false, 11)),
+            ),
+        ] {
+            let expected = Ok(Some(of(agreed.0, agreed.1)));
+            assert_eq!(confirm(&[offer], &parse(&element(answered))), expected, "{offer:?}, {answered:?}");
+        }
+        // Nothing chosen is nothing agreed on.
+        assert_eq!(confirm(&[new], &[]), Ok(None));
+        assert_eq!(confirm(&[], &[]), Ok(None));
+    }
+
+    #[test]
+    fn s7_1_a_client_fails_on_an_answer_that_does_not_fit() {
+        use HandshakeError::{DeflateAnswer, ExtensionNotOffered};
+
+        let new = Deflate::new();
+        for &parameters in INVALID {
+            for offer in [new, Deflate::no_context_takeover(), of((true, 10), (true, 10))] {
+                assert_eq!(
+                    confirm(&[offer], &parse(&element(parameters))),
+                    Err(DeflateAnswer),
+                    "{parameters}"
+                );
+            }
+        }
+        for (offer, answered) in [
+            // §7.1.2.2: without a value it says nothing that an answer could say.
+            (new, "; client_max_window_bits"),
+            // §7.1.1.1, §7.1.2.1: accepted by including it, with no larger value.
+            (of((false, 15), ALL), ""),
+            (of((false, 15), ALL), "; client_no_context_takeover"),
+            (of((true, 10), ALL), ""),
+            (of((true, 10), ALL), "; server_max_window_bits=11"),
+            (of((true, 10), ALL), "; server_max_window_bits=15"),
+            (of((true, 8), ALL), "; server_max_window_bits=9"),
+            (of(ALL, (true, 10)), "; client_max_window_bits=11"),
+            (of(ALL, (true, 8)), "; client_max_window_bits=10"),
+        ] {
+            let answer = element(answered);
+            assert_eq!(confirm(&[offer], &parse(&answer)), Err(DeflateAnswer), "{offer:?}, {answered:?}");
+        }
+        // §5.1: two offers may be made, one is accepted.
+        for (offers, answer, error) in [
+            (&[new][..], "permessage-deflate, permessage-deflate", DeflateAnswer),
+            (&[new, new], "permessage-deflate, permessage-deflate", DeflateAnswer),
+            (&[new], "permessage-deflate, permessage-deflate; foo", DeflateAnswer),
+            (&[new], "x", ExtensionNotOffered),
+            (&[new], "permessage-deflate, x", ExtensionNotOffered),
+            (&[new], "x, permessage-deflate", ExtensionNotOffered),
+            (&[new], "Permessage-Deflate", ExtensionNotOffered),
+            (&[new], "x-webkit-deflate-frame", ExtensionNotOffered),
+            (&[], "permessage-deflate", ExtensionNotOffered),
+            (&[], "permessage-deflate; foo", ExtensionNotOffered),
+        ] {
+            assert_eq!(confirm(offers, &parse(answer)), Err(error), "{offers:?}, {answer}");
+        }
+    }
+
+    #[test]
+    fn s5_1_an_answer_may_fit_any_of_several_offers() {
+        let offers = [of((false, 10), (false, 15)), of((true, 12), ALL), Deflate::new()];
+        for (answered, agreed) in [
+            ("; server_no_context_takeover; server_max_window_bits=10", ((false, 10), (false, 15))),
+            ("; server_no_context_takeover; server_max_window_bits=11", ((false, 11), ALL)),
+            ("; server_max_window_bits=10", ((true, 10), ALL)),
+            ("; server_max_window_bits=13", ((true, 13), ALL)),
+            ("", (ALL, ALL)),
+        ] {
+            let expected = Ok(Some(of(agreed.0, agreed.1)));
+            assert_eq!(confirm(&offers, &parse(&element(answered))), expected, "{answered}");
+        }
+        let answer = parse("permessage-deflate; server_max_window_bits=13");
+        assert_eq!(confirm(&offers[..2], &answer), Err(HandshakeError::DeflateAnswer));
+    }
+
+    /// Each wish of a client against each of a server: neither may send what the other does not expect.
+    #[test]
+    fn s7_1_two_ends_of_ours_never_disagree() {
+        for (wish, most) in wishes().flat_map(|wish| wishes().map(move |most| (wish, most))) {
+            let offered = offer(wish);
+            let Some((server, answer)) = accept(most, &parse(&offered)) else {
+                assert_eq!(wish.sent_by(Role::Server).window_bits, 8, "{offered} is declined");
+                continue;
+            };
+            let client = match confirm(&[wish], &parse(&answer)) {
+                Ok(Some(client)) => client,
+                other => panic!("{offered}, {answer}: {other:?}"),
+            };
+            for role in [Role::Server, Role::Client] {
+                let (sender, receiver) = match role {
+                    Role::Server => (server.sent_by(role), client.sent_by(role)),
+                    Role::Client => (client.sent_by(role), server.sent_by(role)),
+                };
+                assert!(receiver.takeover || !sender.takeover, "{role:?}: {offered}, {answer}");
+                assert!(sender.window_bits <= receiver.window_bits, "{role:?}: {offered}, {answer}");
+                for limit in [wish.sent_by(role), most.sent_by(role)] {
+                    assert!(limit.takeover || !sender.takeover, "{role:?}: {offered}, {answer}");
+                    assert!(sender.window_bits <= limit.window_bits.max(9), "{role:?}: {offered}, {answer}");
+                }
+            }
+        }
+    }
+}
