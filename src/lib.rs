@@ -9,6 +9,8 @@
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
+//! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them.
+//!
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
 #![no_std]
@@ -39,7 +41,8 @@ pub use options::Options;
 #[cfg(feature = "std")]
 pub use random::{RandomMasks, nonce};
 
-/// The examples of README.md, as tests.
-#[cfg(all(doctest, feature = "tokio"))]
+/// The examples of README.md and of the documents, as tests.
+#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/deflate.md")]
+struct Documents;

@@ -623,7 +623,6 @@ const SMALL: Layers = &[
     ("", &[&["proto"], &["random"], &["tokio"]]),
     ("proto", &[&["mask", "utf8"], &["receive"], &["send"], &["connection"], &["handshake"]]),
     ("proto/handshake", &[&["key"], &["client"]]),
-    ("blocking", &[&["stream"], &["websocket"], &["handshake"]]),
     ("tokio", &[&["websocket"]]),
 ];
 
