@@ -57,17 +57,16 @@ impl Incoming {
     /// byte of the payload is taken. `len` may be the least that a header cut short announces.
     pub(crate) fn check_len(
         message: Option<&Self>,
-        compressed: bool,
+        rsv1: bool,
         len: u64,
         config: &Config,
     ) -> Result<(), ProtocolError> {
         let before = message.map_or(0, |message| message.announced);
-        let fragments = message.map_or(0, |message| message.fragments);
-        // What a compressed message becomes is counted when it is inflated. This bounds those that become
-        // nothing: compressed badly, it is larger by an eighth, and by a few bytes for each time it was flushed.
+        // RFC 7692 §6.1: the first frame says it for all.
+        let compressed = rsv1 || message.is_some_and(|message| message.compressed);
         let left = |max: u64| {
-            let slack = if compressed { max / 8 + 64 * (u64::from(fragments) + 1) } else { 0 };
-            max.saturating_add(slack).saturating_sub(before)
+            let max = if compressed { most_on_the_wire(message, max) } else { max };
+            max.saturating_sub(before)
         };
         let (limit, error) = match config.delivery {
             Delivery::Chunks => {
@@ -122,6 +121,15 @@ impl Incoming {
         self.started = true;
         piece
     }
+}
+
+/// How much a compressed message may announce, whose limit once it is inflated is `max`. This bounds messages
+/// that become nothing: one that is compressed badly is larger by an eighth, and by a few bytes for each time it
+/// was flushed.
+#[cold]
+fn most_on_the_wire(message: Option<&Incoming>, max: u64) -> u64 {
+    let fragments = u64::from(message.map_or(0, |message| message.fragments)) + 1;
+    max.saturating_add(max / 8).saturating_add(64 * fragments)
 }
 
 impl Frame {

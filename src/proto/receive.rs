@@ -305,8 +305,7 @@ impl Receiver {
         let decoded = Header::decode(bytes, self.peer)?;
         if !opcode.is_control() {
             let len = decoded.map_or_else(|| Header::least_len(bytes), |(header, _)| header.len);
-            let compressed = message.map_or(rsv1, |message| message.compressed);
-            Incoming::check_len(message, compressed, len, &self.config)?;
+            Incoming::check_len(message, rsv1, len, &self.config)?;
         }
         Ok(decoded)
     }

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Buf, Bytes};
@@ -371,43 +370,49 @@ impl Sender {
         }
     }
 
+    #[inline]
     fn data(&mut self, opcode: OpCode, payload: &[u8]) {
-        match self.compressed(payload) {
-            Some(compressed) => self.deflated(opcode, compressed),
-            None => self.frames_of(opcode, false, payload),
+        if !(self.wants_deflate(payload) && self.data_deflated(opcode, payload)) {
+            self.frames_of(opcode, false, payload);
         }
     }
 
+    #[inline]
     fn data_shared(&mut self, opcode: OpCode, payload: Bytes) {
-        match self.compressed(&payload) {
-            Some(compressed) => self.deflated(opcode, compressed),
-            None => self.frames(opcode, false, payload),
+        if !(self.wants_deflate(&payload) && self.data_deflated(opcode, &payload)) {
+            self.frames(opcode, false, payload);
         }
     }
 
-    /// The payload of a compressed message, if it is to be one.
-    fn compressed(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        if self.compressor.wants(Some(payload.len()), &self.config) {
-            self.compressor.message(payload)
+    #[inline]
+    fn wants_deflate(&self, payload: &[u8]) -> bool {
+        self.compressor.wants(Some(payload.len()), &self.config)
+    }
+
+    /// Queues a message compressed, by reference if it is large; or tells that this is not worth it.
+    fn data_deflated(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        let Some(compressed) = self.compressor.message(payload) else { return false };
+        if compressed.len() > self.config.share_above as usize {
+            self.frames(opcode, true, compressed.into());
         } else {
-            None
+            self.frames_of(opcode, true, &compressed);
+            Compressor::reuse(compressed);
         }
+        true
     }
 
-    /// Queues a compressed message, by reference if it is large.
-    fn deflated(&mut self, opcode: OpCode, payload: Vec<u8>) {
-        if payload.len() > self.config.share_above as usize {
-            return self.frames(opcode, true, payload.into());
-        }
-        self.frames_of(opcode, true, &payload);
-        Compressor::reuse(payload);
-    }
-
-    /// Queues a message with a copy of `payload`. RFC 7692 §6.1: RSV1 is set "on the first fragment" only.
+    /// Queues a message with a copy of `payload`.
+    #[inline]
     fn frames_of(&mut self, opcode: OpCode, rsv1: bool, payload: &[u8]) {
         if payload.len() <= self.config.fragment_above {
-            return self.frame(opcode, true, rsv1, payload);
+            self.frame(opcode, true, rsv1, payload);
+        } else {
+            self.fragments_of(opcode, rsv1, payload);
         }
+    }
+
+    /// RFC 7692 §6.1: RSV1 is set "on the first fragment" only.
+    fn fragments_of(&mut self, opcode: OpCode, rsv1: bool, payload: &[u8]) {
         let (mut opcode, mut rsv1) = (opcode, rsv1);
         let mut pieces = payload.chunks(self.config.fragment_above).peekable();
         while let Some(piece) = pieces.next() {
@@ -442,7 +447,7 @@ impl Sender {
     #[cfg(feature = "deflate")]
     fn encoding<'a>(&mut self, prepared: &'a Prepared) -> &'a Encoded {
         let plain = prepared.plain();
-        if !self.compressor.wants(Some(plain.payload().len()), &self.config) {
+        if !self.wants_deflate(plain.payload()) {
             return plain;
         }
         let deflated = self.compressor.settings().and_then(|settings| prepared.deflated(settings));
