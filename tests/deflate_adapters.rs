@@ -172,6 +172,8 @@ fn threads_compress_as_well() {
     }
     socket.forget_context();
     assert!(socket.close(CloseCode::NORMAL, "").unwrap().clean);
+    // The server waits for our end.
+    drop(socket);
     server.join().unwrap();
 }
 
