@@ -120,9 +120,11 @@ impl Payload {
         }
     }
 
-    /// No more messages come: gives back all memory that was not lent.
+    /// No more messages come: gives back all memory.
     pub(crate) fn stop(&mut self) {
         self.inflater.stop();
+        self.lent = 0;
+        self.gathered.clear(0);
     }
 
     /// Whether the peer may send compressed messages.
@@ -167,20 +169,20 @@ impl Payload {
         Ok((Found::Whole(message.kind), true))
     }
 
-    /// Inflates all of `piece` into `gathered`, at most one byte beyond the limit.
+    /// Inflates all of `piece` into `gathered`.
     fn inflate(&mut self, mut piece: &[u8], kind: Kind, config: &Config) -> Result<(), ProtocolError> {
         let max = config.max_message;
+        let inflater = &mut self.inflater;
         loop {
-            let most = max.saturating_add(1) - self.len();
-            let room = room_for(piece.len()).min(most);
-            let inflater = &mut self.inflater;
-            let (taken, filled) =
-                self.gathered.fill(room, max.saturating_add(1), kind == Kind::Text, |room| {
-                    inflater.inflate(piece, room, config)
-                })?;
-            if self.len() > max {
-                return Err(ProtocolError::MessageTooBig { max });
+            let room = room_for(piece.len()).min(max - self.gathered.as_bytes().len());
+            if room == 0 {
+                // A message of just the limit has nothing to put here.
+                let (_, beyond) = inflater.inflate(piece, &mut [0; 1], config)?;
+                return if beyond == 0 { Ok(()) } else { Err(ProtocolError::MessageTooBig { max }) };
             }
+            let (taken, filled) = self
+                .gathered
+                .fill(room, max, kind == Kind::Text, |room| inflater.inflate(piece, room, config))?;
             piece = &piece[taken..];
             if filled < room {
                 return Ok(());

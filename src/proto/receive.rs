@@ -234,7 +234,13 @@ impl Receiver {
             return Ok(Step::Nothing);
         }
         self.payload.forget_lent(Config::MOST_READ);
-        let step = self.parse().map_err(|error| self.fail(error))?;
+        let step = match self.parse() {
+            Ok(step) => step,
+            Err(error) => {
+                self.stop();
+                return Err(self.fail(error));
+            }
+        };
         if self.eof && matches!(step, Step::Nothing) {
             self.end = End::Lost;
             self.answer = Some(Answer::Lost);

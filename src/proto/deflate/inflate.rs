@@ -32,6 +32,9 @@ impl Inflater {
     /// Begins a message.
     pub(crate) fn begin(&mut self) {
         let stream = self.stream.get_or_insert_with(pool::take_inflater);
+        if stream.ended {
+            stream.reset();
+        }
         (stream.wire, stream.inflated) = (0, 0);
     }
 
