@@ -447,6 +447,54 @@ mod autobahn_client {
     }
 }
 
+#[cfg(feature = "deflate")]
+mod deflate {
+    use super::*;
+
+    #[test]
+    fn the_server_agrees_only_if_it_was_told_to() {
+        for (arguments, expected) in [(&[][..], None), (&["--deflate"], Some("permessage-deflate"))] {
+            let (_server, url) = serve("echo_server", arguments);
+            let mut stream = connect(&url);
+            stream
+                .write_all(
+                    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                      Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
+                )
+                .unwrap();
+            assert_eq!(field(&head(&mut stream), "Sec-WebSocket-Extensions"), expected);
+        }
+    }
+
+    #[test]
+    fn the_clients_offer_only_if_they_were_told_to() {
+        for name in ["line_client", "autobahn_client"] {
+            for (arguments, offers) in [(vec![], false), (vec!["--deflate"], true)] {
+                let (server, url) = peer(move |mut stream| {
+                    let offer = field(&head(&mut stream), "Sec-WebSocket-Extensions").map(String::from);
+                    let expected = offers.then_some("permessage-deflate; client_max_window_bits");
+                    assert_eq!(offer.as_deref(), expected, "{name}");
+                });
+                let arguments = [&arguments[..], &[&*url]].concat();
+                assert_ne!(Program::start(name, &arguments).finish().status, 0);
+                server.join().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn lines_come_back_as_they_went() {
+        let (_server, url) = serve("echo_server", &["--deflate"]);
+        let lines: Vec<String> = (0..1000).map(|number| "the same again, ".repeat(number % 50)).collect();
+        let mut client = Program::start("line_client", &["--deflate", &url]);
+        client.write_and_end(lines.join("\n") + "\n");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+    }
+}
+
 /// A running example. It is killed when it is dropped.
 struct Program {
     name: &'static str,
