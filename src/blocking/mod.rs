@@ -1,9 +1,9 @@
-//! The adapter for blocking I/O: the engine over [`Read`] and [`Write`].
+//! The adapter for blocking I/O: the engine over [`Read`](std::io::Read) and [`Write`](std::io::Write).
 //!
-//! It has no timers. The deadlines of [`Options`] are looked at between reads; what bounds one read or write is
-//! the stream's own timeout (`TcpStream::set_read_timeout`, `set_write_timeout`): without one, a silent peer holds
-//! the thread. A call of a [`WebSocket`] that ends in [`Error::Io`] of kind `WouldBlock` or `TimedOut` has lost
-//! nothing, and can be called again; an opening handshake cannot.
+//! It has no timers. The deadlines of [`Options`](crate::Options) are looked at between reads; what bounds one
+//! read or write is the stream's own timeout (`TcpStream::set_read_timeout`, `set_write_timeout`): without one, a
+//! silent peer holds the thread. A call of a [`WebSocket`] that ends in [`Error::Io`](crate::Error::Io) of kind
+//! `WouldBlock` or `TimedOut` has lost nothing, and can be called again; an opening handshake cannot.
 //!
 //! A peer that broke the protocol, or was refused, gets five seconds to read why.
 //!

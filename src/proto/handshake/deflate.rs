@@ -1,5 +1,16 @@
 //! The negotiation of permessage-deflate (RFC 7692 §5, §7.1): pure functions over the elements of
-//! Sec-WebSocket-Extensions.
+//! Sec-WebSocket-Extensions. The handshakes of this crate call them by themselves; those done elsewhere can.
+//!
+//! ```
+//! use taut::proto::handshake::{Extension, deflate};
+//! use taut::proto::{Agreement, Deflate};
+//!
+//! let offers = Extension::parse([&b"permessage-deflate; client_max_window_bits"[..]])?;
+//! let (agreed, answer) = deflate::accept(Deflate::no_context_takeover(), &offers).expect("a good offer");
+//! assert_eq!(answer, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+//! let agreement = Agreement::new().with_deflate(agreed); // for `Connection::with_agreement`
+//! # Ok::<(), taut::proto::handshake::HandshakeError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -11,8 +22,9 @@ use super::super::config::Role;
 use super::error::HandshakeError;
 use super::extensions::Extension;
 
-/// What a client writes to offer this.
-pub(super) fn offer(wish: Deflate) -> String {
+/// What a client writes to offer this. Several offers, in order of preference, are joined by commas.
+#[must_use]
+pub fn offer(wish: Deflate) -> String {
     let mut element = String::from(NAME);
     let (server, client) = (wish.sent_by(Role::Server), own(wish, Role::Client));
     if !server.takeover {
@@ -39,7 +51,8 @@ pub(super) fn offer(wish: Deflate) -> String {
 /// declines them all.
 ///
 /// RFC 7692 §7.1: offers with a parameter that is unknown, repeated or invalid are declined, not failed.
-pub(super) fn accept(wish: Deflate, offers: &[Extension<'_>]) -> Option<(Deflate, String)> {
+#[must_use]
+pub fn accept(wish: Deflate, offers: &[Extension<'_>]) -> Option<(Deflate, String)> {
     offers.iter().filter(|offer| offer.name() == NAME).find_map(|offer| accept_one(wish, offer))
 }
 
@@ -79,8 +92,9 @@ fn accept_one(wish: Deflate, offer: &Extension<'_>) -> Option<(Deflate, String)>
 /// What a server's answer agrees to, of these offers. `Ok(None)` if it agrees to none.
 ///
 /// # Errors
-/// RFC 7692 §5.1, §7.1: an answer that does not fit an offer fails the connection.
-pub(super) fn confirm(
+/// [`HandshakeError::DeflateAnswer`] if the answer fits no offer, [`HandshakeError::ExtensionNotOffered`] for
+/// another extension, or without an offer: RFC 7692 §5.1 has the client fail the connection.
+pub fn confirm(
     offers: &[Deflate],
     answer: &[Extension<'_>],
 ) -> Result<Option<Deflate>, HandshakeError> {

@@ -13,7 +13,7 @@
 mod body;
 mod client;
 #[cfg(feature = "deflate")]
-mod deflate;
+pub mod deflate;
 mod error;
 mod extensions;
 mod fields;
