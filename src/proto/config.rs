@@ -209,8 +209,8 @@ impl Config {
 
     /// How hard messages are compressed: 0 (not at all) to 9, as zlib counts; more becomes 9.
     ///
-    /// Default: 3. From there on the ratio of JSON and text hardly gains, and the time doubles
-    /// (`docs/deflate.md` has the table).
+    /// Default: 3. On messages of 64 KiB level 6 takes 1.6 to 2.3 of its time and sends 0.93 to 0.97 of its
+    /// bytes, level 1 takes 0.4 and sends 1.4 to 1.5 (`benches/zlib/results.md`).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub const fn deflate_level(mut self, level: u8) -> Self {
@@ -221,7 +221,8 @@ impl Config {
     /// Messages of more bytes than this are compressed, if permessage-deflate was agreed on; those sent in
     /// fragments always, since their length is not known.
     ///
-    /// Default: 256. Compressing a smaller one takes longer than sending what it saves.
+    /// Default: 256. Without context takeover a quarter of 256 bytes of JSON is saved, and of 128 bytes a fifth, in
+    /// 5 µs or more. With takeover smaller ones are worth it: half of 128 bytes (`benches/zlib/results.md`).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub const fn deflate_above(mut self, bytes: u32) -> Self {

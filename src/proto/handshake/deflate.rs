@@ -94,10 +94,7 @@ fn accept_one(wish: Deflate, offer: &Extension<'_>) -> Option<(Deflate, String)>
 /// # Errors
 /// [`HandshakeError::DeflateAnswer`] if the answer fits no offer, [`HandshakeError::ExtensionNotOffered`] for
 /// another extension, or without an offer: RFC 7692 §5.1 has the client fail the connection.
-pub fn confirm(
-    offers: &[Deflate],
-    answer: &[Extension<'_>],
-) -> Result<Option<Deflate>, HandshakeError> {
+pub fn confirm(offers: &[Deflate], answer: &[Extension<'_>]) -> Result<Option<Deflate>, HandshakeError> {
     let mut agreed = None;
     for element in answer {
         if element.name() != NAME || offers.is_empty() {
