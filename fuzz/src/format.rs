@@ -229,27 +229,27 @@ pub const KEYS: [[u8; 4]; 8] = [
 const FEEDS: [Feed; 3] = [Feed::Copied, Feed::Lent, Feed::Read];
 const TAKES: [Take; 3] = [Take::Owned, Take::Borrowed, Take::Halves];
 
-fn low<T: Copy>(table: &[T; 16], byte: u8) -> T {
+pub(crate) fn low<T: Copy>(table: &[T; 16], byte: u8) -> T {
     table[usize::from(byte & 15)]
 }
 
-fn high<T: Copy>(table: &[T; 16], byte: u8) -> T {
+pub(crate) fn high<T: Copy>(table: &[T; 16], byte: u8) -> T {
     table[usize::from(byte >> 4)]
 }
 
-fn index<T: Copy + fmt::Debug + PartialEq>(table: &[T], value: T) -> u8 {
+pub(crate) fn index<T: Copy + fmt::Debug + PartialEq>(table: &[T], value: T) -> u8 {
     let index = table.iter().position(|&entry| entry == value);
     index.unwrap_or_else(|| panic!("{value:?} is not in its table")) as u8
 }
 
 /// A length of one byte, then so many bytes, or as many as there are.
-fn literal(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
+pub(crate) fn literal(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
     let length: u8 = bytes.arbitrary()?;
     let length = usize::from(length).min(bytes.len());
     Ok(bytes.bytes(length)?.to_vec())
 }
 
-fn encode_literal(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_literal(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(u8::try_from(bytes.len()).expect("a literal has at most 255 bytes"));
     out.extend_from_slice(bytes);
 }

@@ -1,7 +1,12 @@
-//! What the fuzz targets share: the inputs, a naive receiver as the model, the oracle, and the seeds.
+//! What the fuzz targets share: the inputs, naive receivers as the models, the oracles, and the seeds.
+//!
+//! `receive` takes frames, `deflate` takes compressed streams, `compress` sends messages.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod allocations;
+pub mod compress;
+pub mod deflate;
 pub mod format;
 pub mod input;
 pub mod model;

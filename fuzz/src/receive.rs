@@ -47,7 +47,7 @@ pub fn check(input: &Input) {
 }
 
 /// The error that a message in chunks would have caused as a whole: the limits have names of their own.
-fn by_its_whole_name(error: ProtocolError) -> ProtocolError {
+pub(crate) fn by_its_whole_name(error: ProtocolError) -> ProtocolError {
     match error {
         ProtocolError::StreamTooBig { max } => {
             ProtocolError::MessageTooBig { max: usize::try_from(max).unwrap_or(usize::MAX) }
@@ -410,7 +410,7 @@ fn connection(settings: &Settings, delivery: Delivery) -> Connection {
     }
 }
 
-fn content(data: &ChunkData) -> (Kind, &[u8]) {
+pub(crate) fn content(data: &ChunkData) -> (Kind, &[u8]) {
     match data {
         ChunkData::Text(text) => (Kind::Text, text.as_bytes()),
         ChunkData::Binary(bytes) => (Kind::Binary, bytes),

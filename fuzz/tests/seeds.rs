@@ -1,103 +1,158 @@
-//! The seeds, replayed without a fuzzer: they are those of the table, and the oracle agrees with each.
+//! The seeds, replayed without a fuzzer: they are those of the tables, and the oracles agree with each.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
-use taut_fuzz::input::Input;
-use taut_fuzz::{receive, seeds};
+use taut_fuzz::{compress, deflate, input, receive, seeds};
 
-/// Set to anything, it has the seeds of the table written instead of compared.
-const WRITE: &str = "WRITE_SEEDS";
+/// The tests of one target.
+macro_rules! target {
+    ($name:ident, $input:ty, $seeds:path, $check:path) => {
+        mod $name {
+            use super::*;
 
-/// Files that came from a finding, not from the table.
-const FOUND: &str = "found-";
+            const TARGET: Target<$input> = Target {
+                name: stringify!($name),
+                seeds: $seeds,
+                encode: <$input>::encode,
+                decode: <$input>::decode,
+                check: $check,
+            };
 
-fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds/receive")
-}
+            #[test]
+            fn the_files_are_those_of_the_table() {
+                TARGET.compare_files();
+            }
 
-fn files() -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(directory()).expect("the directory of the seeds");
-    let files = entries.map(|entry| {
-        let entry = entry.expect("an entry of the directory");
-        let name = entry.file_name().into_string().expect("a name in UTF-8");
-        (name, fs::read(entry.path()).expect("a seed"))
-    });
-    files.collect()
-}
+            #[test]
+            fn a_seed_survives_its_encoding() {
+                TARGET.encode_and_decode();
+            }
 
-#[test]
-fn the_files_are_those_of_the_table() {
-    let table: BTreeMap<String, Vec<u8>> =
-        seeds::receive().into_iter().map(|(name, input)| (name, input.encode())).collect();
-    assert_eq!(table.len(), seeds::receive().len(), "each name once");
-    if std::env::var_os(WRITE).is_some() {
-        for name in files().keys().filter(|name| !name.starts_with(FOUND)) {
-            fs::remove_file(directory().join(name)).expect("an old seed goes");
-        }
-        for (name, bytes) in &table {
-            fs::write(directory().join(name), bytes).expect("a new seed comes");
-        }
-    }
-    let mut files = files();
-    files.retain(|name, _| !name.starts_with(FOUND));
-    let (names, known): (Vec<_>, Vec<_>) = (files.keys().collect(), table.keys().collect());
-    assert_eq!(names, known, "run it with {WRITE}=1 to write the files");
-    for (name, bytes) in table {
-        assert_eq!(files[&name], bytes, "{name}: run it with {WRITE}=1 to write the files");
-    }
-}
+            #[test]
+            fn the_oracle_agrees_with_every_seed() {
+                TARGET.check_seeds();
+            }
 
-#[test]
-fn a_seed_survives_its_encoding() {
-    for (name, input) in seeds::receive() {
-        assert_eq!(Input::decode(&input.encode()), input, "{name}");
-    }
-}
-
-#[test]
-fn the_oracle_agrees_with_every_seed() {
-    for (name, bytes) in files() {
-        check(name, Input::decode(&bytes));
-    }
-}
-
-/// What a fuzzer would do first, for machines without one.
-#[test]
-fn the_oracle_agrees_with_spoiled_seeds() {
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let files: Vec<Vec<u8>> = files().into_values().collect();
-    for round in 0..20_000 {
-        let mut bytes = files[random.below(files.len())].clone();
-        if random.below(4) == 0 {
-            let other = &files[random.below(files.len())];
-            bytes.extend_from_slice(&other[random.below(other.len())..]);
-        }
-        for _ in 0..random.below(4) {
-            let at = random.below(bytes.len());
-            bytes[at] = random.below(256) as u8;
-        }
-        check(format!("round {round}"), Input::decode(&bytes));
-    }
-}
-
-/// Tells which input it was, if the oracle does not agree.
-fn check(name: String, input: Input) {
-    struct Named(String, Input);
-
-    impl Drop for Named {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("{}: {:?}", self.0, self.1);
+            /// What a fuzzer would do first, for machines without one.
+            #[test]
+            fn the_oracle_agrees_with_spoiled_seeds() {
+                TARGET.check_spoiled_seeds();
             }
         }
+    };
+}
+
+target!(receive_, input::Input, seeds::receive, receive::check);
+target!(deflate_, deflate::input::Input, deflate::seeds::deflate, deflate::check);
+target!(compress_, compress::input::Input, compress::seeds::compress, compress::check);
+
+/// A target, and how its inputs are made.
+struct Target<I> {
+    name: &'static str,
+    seeds: fn() -> Vec<(String, I)>,
+    encode: fn(&I) -> Vec<u8>,
+    decode: fn(&[u8]) -> I,
+    check: fn(&I),
+}
+
+impl<I: Debug + PartialEq> Target<I> {
+    fn directory(&self) -> PathBuf {
+        let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds");
+        seeds.join(self.name.trim_end_matches('_'))
     }
 
-    receive::check(&Named(name, input).1);
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.directory()).expect("the directory of the seeds");
+        let files = entries.map(|entry| {
+            let entry = entry.expect("an entry of the directory");
+            let name = entry.file_name().into_string().expect("a name in UTF-8");
+            (name, fs::read(entry.path()).expect("a seed"))
+        });
+        files.collect()
+    }
+
+    fn compare_files(&self) {
+        let seeds = (self.seeds)();
+        let count = seeds.len();
+        let table: BTreeMap<String, Vec<u8>> =
+            seeds.into_iter().map(|(name, input)| (name, (self.encode)(&input))).collect();
+        assert_eq!(table.len(), count, "each name once");
+        if std::env::var_os(WRITE).is_some() {
+            fs::create_dir_all(self.directory()).expect("a directory for the seeds");
+            for name in self.files().keys().filter(|name| !name.starts_with(FOUND)) {
+                fs::remove_file(self.directory().join(name)).expect("an old seed goes");
+            }
+            for (name, bytes) in &table {
+                fs::write(self.directory().join(name), bytes).expect("a new seed comes");
+            }
+        }
+        let mut files = self.files();
+        files.retain(|name, _| !name.starts_with(FOUND));
+        let (names, known): (Vec<_>, Vec<_>) = (files.keys().collect(), table.keys().collect());
+        assert_eq!(names, known, "run it with {WRITE}=1 to write the files");
+        for (name, bytes) in table {
+            assert_eq!(files[&name], bytes, "{name}: run it with {WRITE}=1 to write the files");
+        }
+    }
+
+    fn encode_and_decode(&self) {
+        for (name, input) in (self.seeds)() {
+            assert_eq!((self.decode)(&(self.encode)(&input)), input, "{name}");
+        }
+    }
+
+    fn check_seeds(&self) {
+        for (name, bytes) in self.files() {
+            self.check(name, &bytes);
+        }
+    }
+
+    fn check_spoiled_seeds(&self) {
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let files: Vec<Vec<u8>> = self.files().into_values().collect();
+        for round in 0..ROUNDS {
+            let mut bytes = files[random.below(files.len())].clone();
+            if random.below(4) == 0 {
+                let other = &files[random.below(files.len())];
+                bytes.extend_from_slice(&other[random.below(other.len())..]);
+            }
+            for _ in 0..random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.below(256) as u8;
+            }
+            self.check(format!("round {round}"), &bytes);
+        }
+    }
+
+    /// Tells which input it was, if the oracle does not agree.
+    fn check(&self, name: String, bytes: &[u8]) {
+        struct Named<I: Debug>(String, I);
+
+        impl<I: Debug> Drop for Named<I> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    eprintln!("{}: {:?}", self.0, self.1);
+                }
+            }
+        }
+
+        (self.check)(&Named(name, (self.decode)(bytes)).1);
+    }
 }
+
+/// How many spoiled seeds are tried.
+const ROUNDS: usize = 20_000;
+
+/// Set to anything, it has the seeds of the tables written instead of compared.
+const WRITE: &str = "WRITE_SEEDS";
+
+/// Files that came from a finding, not from a table.
+const FOUND: &str = "found-";
 
 /// Numbers that look random and are the same each time (xorshift).
 struct Random(u64);

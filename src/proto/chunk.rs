@@ -95,9 +95,9 @@ impl Carry {
     }
 }
 
-/// Whether `bytes` can begin a character that ends later.
+/// Whether `bytes` can begin a text, be it in a character that ends later.
 pub(crate) fn check_cut(bytes: &[u8], offset: u64) -> Result<(), ProtocolError> {
-    Validator::new().feed(bytes).map_err(|_| invalid_utf8(offset))
+    Validator::new().feed(bytes).map_err(|error| invalid_utf8(offset + error.offset))
 }
 
 pub(crate) const fn invalid_utf8(offset: u64) -> ProtocolError {

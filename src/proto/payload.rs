@@ -178,11 +178,16 @@ impl Payload {
             if room == 0 {
                 // A message of just the limit has nothing to put here.
                 let (_, beyond) = inflater.inflate(piece, &mut [0; 1], config)?;
-                return if beyond == 0 { Ok(()) } else { Err(ProtocolError::MessageTooBig { max }) };
+                return if beyond == 0 {
+                    inflater.check()
+                } else {
+                    Err(ProtocolError::MessageTooBig { max })
+                };
             }
             let (taken, filled) = self
                 .gathered
                 .fill(room, max, kind == Kind::Text, |room| inflater.inflate(piece, room, config))?;
+            inflater.check()?;
             piece = &piece[taken..];
             if filled < room {
                 return Ok(());
@@ -209,15 +214,23 @@ impl Payload {
                 self.gathered.fill(room, usize::MAX, false, |room| inflater.inflate(bytes, room, config))?;
             (taken, self.full) = (of_input, filled == room);
         }
-        let max = config.max_streamed;
-        if message.delivered.saturating_add(self.len() as u64) > max {
-            return Err(ProtocolError::StreamTooBig { max });
-        }
         input.consume(taken);
         let ends = frame.is_done() && taken == available && !self.full;
         let last = ends && frame.fin;
-        if last {
-            self.inflater.finish()?;
+        let max = config.max_streamed;
+        let left = max.saturating_sub(message.delivered);
+        let result = if self.len() as u64 > left {
+            Err(ProtocolError::StreamTooBig { max })
+        } else {
+            self.inflater.check().and_then(|()| if last { self.inflater.finish() } else { Ok(()) })
+        };
+        if let Err(error) = result {
+            // The first error is that of the first byte, wherever the input is cut.
+            if message.kind == Kind::Text {
+                let end = usize::try_from(left).map_or(self.len(), |left| self.len().min(left));
+                check_cut(&self.gathered.as_bytes()[..end], message.delivered)?;
+            }
+            return Err(error);
         }
         let bytes = self.gathered.as_bytes();
         let len = match message.kind {

@@ -39,7 +39,8 @@ impl Inflater {
     }
 
     /// Inflates `input` into `room`, which is not empty: gives how much was taken of the one and filled of the
-    /// other. Less than all of `room` means that all of `input` was taken, and nothing of it is held back.
+    /// other. Less than all of `room` means that all of `input` was taken, and nothing of it is held back, or
+    /// that [`check`](Self::check) fails: what is inflated counts first, wherever the input is cut.
     pub(crate) fn inflate(
         &mut self,
         input: &[u8],
@@ -57,12 +58,11 @@ impl Inflater {
                 // §3.2.3: that bit ends a stream, so the next one begins with an empty window.
                 stream.reset();
             }
-            let step = stream
-                .decompress(&input[taken..], &mut room[filled..], InflateFlush::SyncFlush)
-                .ok_or(ProtocolError::Deflate)?;
+            let step = stream.decompress(&input[taken..], &mut room[filled..], InflateFlush::SyncFlush);
             taken += step.taken;
             filled += step.filled;
-            stream.ended = step.status == Status::StreamEnd;
+            stream.ended = step.status == Some(Status::StreamEnd);
+            stream.broken = step.status.is_none();
             if !stream.ended {
                 break;
             }
@@ -77,16 +77,28 @@ impl Inflater {
         Ok((taken, filled))
     }
 
+    /// Whether what came so far is DEFLATE.
+    pub(crate) fn check(&self) -> Result<(), ProtocolError> {
+        match &self.stream {
+            Some(stream) if stream.broken => Err(ProtocolError::Deflate),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Ends a message all of which was inflated.
     pub(crate) fn finish(&mut self) -> Result<(), ProtocolError> {
         let Some(stream) = &mut self.stream else { return Err(ProtocolError::Deflate) };
+        // RFC 7692 §7.2.3.6: an empty message is a byte. Without one, what the last message left would decide.
+        if stream.wire == 0 {
+            return Err(ProtocolError::Deflate);
+        }
         // A message that ends with BFINAL instead of the empty block of §7.2.1 is as complete.
         if !stream.ended {
             // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload". They are
             // the length of an empty block: with more to say, or less, the message was cut elsewhere. `Block`
             // stops behind it, before the fifth byte.
             let step = stream.decompress(&[0, 0, 0xFF, 0xFF, 0], &mut [0; 1], InflateFlush::Block);
-            if step.is_none_or(|step| (step.taken, step.filled) != (4, 0)) {
+            if step.status.is_none() || (step.taken, step.filled) != (4, 0) {
                 return Err(ProtocolError::Deflate);
             }
         }

@@ -26,6 +26,10 @@ impl Inflater {
         Err(ProtocolError::Deflate)
     }
 
+    pub(crate) const fn check(&self) -> Result<(), ProtocolError> {
+        Ok(())
+    }
+
     pub(crate) const fn finish(&mut self) -> Result<(), ProtocolError> {
         Err(ProtocolError::Deflate)
     }

@@ -86,6 +86,8 @@ pub(super) struct Inflating {
     stream: Inflate,
     /// Nothing came behind a block with BFINAL.
     pub(super) ended: bool,
+    /// What came behind the bytes inflated so far is not DEFLATE.
+    pub(super) broken: bool,
     /// The message so far: its bytes as they came, and inflated.
     pub(super) wire: u64,
     pub(super) inflated: u64,
@@ -95,29 +97,29 @@ pub(super) struct Inflating {
 pub(super) struct Step {
     pub(super) taken: usize,
     pub(super) filled: usize,
-    pub(super) status: Status,
+    /// `None` if what follows is not DEFLATE.
+    pub(super) status: Option<Status>,
 }
 
 impl Inflating {
     fn new() -> Box<Self> {
         // Windows of any size can be read with the largest, and zlib-rs has no smaller one.
-        Box::new(Self { stream: Inflate::new(false, 15), ended: false, wire: 0, inflated: 0 })
+        Box::new(Self { stream: Inflate::new(false, 15), ended: false, broken: false, wire: 0, inflated: 0 })
     }
 
     /// Begins a stream with an empty window.
     pub(super) fn reset(&mut self) {
         self.stream.reset(false);
-        self.ended = false;
+        (self.ended, self.broken) = (false, false);
     }
 
-    /// `None` if the input is not DEFLATE.
-    pub(super) fn decompress(&mut self, input: &[u8], room: &mut [u8], flush: InflateFlush) -> Option<Step> {
+    pub(super) fn decompress(&mut self, input: &[u8], room: &mut [u8], flush: InflateFlush) -> Step {
         let before = (self.stream.total_in(), self.stream.total_out());
-        let status = self.stream.decompress(input, room, flush).ok()?;
+        let status = self.stream.decompress(input, room, flush).ok();
         // Both are lengths of slices.
         let taken = (self.stream.total_in() - before.0) as usize;
         let filled = (self.stream.total_out() - before.1) as usize;
-        Some(Step { taken, filled, status })
+        Step { taken, filled, status }
     }
 }
 
