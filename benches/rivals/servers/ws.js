@@ -1,0 +1,38 @@
+// ws for node, with its defaults but for the level and the parameters that are asked for. Options and output are
+// those of the other servers; the modules come from where NODE_PATH says.
+'use strict';
+
+const { parseArgs } = require('node:util');
+const { WebSocketServer } = require('ws');
+
+const { values } = parseArgs({
+    options: {
+        mode: { type: 'string', default: 'plain' },
+        level: { type: 'string', default: '6' },
+        bits: { type: 'string', default: '15' },
+        // It has no setting for that.
+        purpose: { type: 'string', default: 'defaults' },
+    },
+});
+
+const noTakeover = values.mode === 'no-takeover';
+const deflate = {
+    serverNoContextTakeover: noTakeover,
+    clientNoContextTakeover: noTakeover,
+    zlibDeflateOptions: { level: Number(values.level) },
+};
+if (values.bits !== '15') {
+    deflate.serverMaxWindowBits = Number(values.bits);
+}
+
+const server = new WebSocketServer({
+    host: '127.0.0.1',
+    port: 0,
+    perMessageDeflate: values.mode === 'plain' ? false : deflate,
+});
+server.on('listening', () => console.log(`127.0.0.1:${server.address().port}`));
+server.on('connection', (socket) => {
+    // It sets TCP_NODELAY itself.
+    socket.on('error', () => socket.terminate());
+    socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+});
