@@ -124,7 +124,8 @@ fn flush(stream: &mut zlib_rs::Deflate, payload: &[u8], last: bool, out: &mut Ve
         let written = (stream.total_out() - before.1) as usize;
         let full = start + written == out.len();
         out.truncate(start + written);
-        if !full || status.is_err() {
+        // zlib takes at most 4 GiB at a time.
+        if (rest.is_empty() && !full) || status.is_err() {
             break;
         }
     }

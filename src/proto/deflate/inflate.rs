@@ -63,7 +63,9 @@ impl Inflater {
             filled += step.filled;
             stream.ended = step.status == Some(Status::StreamEnd);
             stream.broken = step.status.is_none();
-            if !stream.ended {
+            // zlib takes at most 4 GiB at a time. That it takes and gives nothing would be its bug, not a loop.
+            let stuck = stream.broken || (step.taken, step.filled) == (0, 0);
+            if !stream.ended && (taken == input.len() || stuck) {
                 break;
             }
         }
