@@ -1022,6 +1022,15 @@ async fn connect_to(change: impl FnOnce(String) -> String) -> Result<WebSocket<T
     ends(connected).await.unwrap()
 }
 
+/// A task keeps the room of the largest future that it awaited: that of the handshake would stay for as long as
+/// the connection.
+#[tokio::test]
+async fn a_future_that_accepts_is_small() {
+    let (stream, _) = tokio::io::duplex(1);
+    let size = size_of_val(&taut::tokio::accept(stream));
+    assert!(size <= 256, "{size} bytes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_checks_the_answer() {
     use HandshakeError::{

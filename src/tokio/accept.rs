@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use core::any::Any;
 use core::time::Duration;
 
@@ -41,15 +42,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: FnOnce(&Request) -> Result<Accept, Reject>,
 {
-    let incoming = Incoming::read(stream, options).await?;
-    match decide(incoming.request()) {
-        Ok(accept) => incoming.accept(accept).await,
-        Err(reject) => {
-            let status = reject.status();
-            incoming.reject(reject).await?;
-            Err(Error::Rejected(status))
+    // On the heap until it is done: a task is as large as the largest that it ever waits for, and this one
+    // would keep 4 KiB for as long as the connection lasts.
+    let handshake = Box::pin(async move {
+        let incoming = Incoming::read(stream, options).await?;
+        match decide(incoming.request()) {
+            Ok(accept) => incoming.accept(accept).await,
+            Err(reject) => {
+                let status = reject.status();
+                incoming.reject(reject).await?;
+                Err(Error::Rejected(status))
+            }
         }
-    }
+    });
+    handshake.await
 }
 
 /// A valid request that waits for a decision. Dropping it closes the stream without an answer.
@@ -158,7 +164,8 @@ where
         stream.shutdown().await
     });
     written.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
-    let mut discarded = [0; 1024];
+    // Not in the future, where an accepted connection would keep it.
+    let mut discarded = alloc::vec![0; 1024];
     // Whether the client goes on, resets or ends: it was answered.
     let _ =
         timeout_at(deadline, async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} }).await;
