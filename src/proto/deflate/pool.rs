@@ -136,6 +136,6 @@ const MOST: usize = 4;
 /// The largest place to compress into that a thread keeps.
 const MOST_SCRATCH: usize = 64 << 10;
 
-/// zlib's `memLevel`: how many symbols a block has at most, here 4,096. At 5, messages of 16 KiB become two blocks
-/// and take 7 % longer; 7 and zlib's default of 8 save no time, and take 28 and 84 KiB more.
+/// zlib's `memLevel`: how many symbols a block has at most, here 4,096. With fewer, a message of 16 KiB becomes two
+/// blocks. zlib's default of 8 takes 84 KiB more, and more time for small messages (`benches/zlib/results.md`).
 const MEMORY_LEVEL: i32 = 6;
