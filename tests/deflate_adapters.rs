@@ -1,12 +1,16 @@
 //! permessage-deflate through the adapters: who offers and who agrees by default, what turns it on and off, and
 //! messages of every way to send.
 
+#![cfg(all(feature = "tokio", feature = "deflate"))]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use taut::proto::handshake::{Accept, ClientRequest};
-use taut::proto::{CloseCode, Config, Deflate, Delivery, Event, Kind, Message, Prepared};
+use taut::proto::{
+    Agreement, CloseCode, Config, Connection, Deflate, Delivery, Event, Kind, Message, Prepared,
+};
 use taut::{Options, blocking};
 use tokio::io::{DuplexStream, duplex};
 
@@ -139,6 +143,22 @@ async fn a_long_message_comes_in_chunks() {
     };
     let ((), total) = tokio::join!(sends, receives);
     assert_eq!(total, 2_000_000);
+}
+
+#[test]
+fn a_prepared_message_is_compressed_once_for_each_window() {
+    let prepared = Prepared::text("the same words again and again, ".repeat(100));
+    let sent = |deflate: Deflate| {
+        let agreement = Agreement::new().with_deflate(deflate);
+        let mut server = Connection::server(Config::new()).with_agreement(agreement);
+        server.send_prepared(&prepared).unwrap();
+        server.output().pop().unwrap()
+    };
+    let (first, second) = (sent(Deflate::new()), sent(Deflate::no_context_takeover()));
+    let small = sent(Deflate::new().server_max_window_bits(9));
+    assert_eq!(first.as_ptr(), second.as_ptr(), "not the same memory");
+    assert_ne!(first.as_ptr(), small.as_ptr(), "a window of 9 bits cannot hold what one of 15 can");
+    assert!(first.len() < 200 && small.len() < 200, "{} and {} bytes", first.len(), small.len());
 }
 
 #[test]
