@@ -209,7 +209,7 @@ impl Config {
 
     /// How hard messages are compressed: 0 (not at all) to 9, as zlib counts; more becomes 9.
     ///
-    /// Default: 3. On messages of 64 KiB level 6 takes 1.6 to 2.3 of its time and sends 0.93 to 0.97 of its
+    /// Default: 3. On messages of 64 KiB level 6 takes 1.4 to 2.2 of its time and sends 0.93 to 0.97 of its
     /// bytes, level 1 takes 0.4 and sends 1.4 to 1.5 (`benches/zlib/results.md`).
     #[cfg(feature = "deflate")]
     #[must_use]

@@ -37,7 +37,7 @@ pub(crate) fn backends() -> Vec<Backend> {
 }
 
 /// The implementation that taut uses, as it sets it up.
-pub(crate) const OURS: &str = "zlib-rs, memLevel 5";
+pub(crate) const OURS: &str = "zlib-rs, memLevel 6";
 
 /// The same with zlib's default.
 pub(crate) const OURS_WITH_8: &str = "zlib-rs, memLevel 8";
@@ -63,8 +63,13 @@ pub(crate) mod direct {
         vec![
             Backend {
                 name: OURS,
-                compress: |level, bits| Some(Box::new(zlib_rs(level, bits, 5))),
+                compress: |level, bits| Some(Box::new(zlib_rs(level, bits, 6))),
                 inflate: |bits| Some(Box::new(ZlibRs(zlib_rs::Inflate::new(false, bits)))),
+            },
+            Backend {
+                name: "zlib-rs, memLevel 5",
+                compress: |level, bits| Some(Box::new(zlib_rs(level, bits, 5))),
+                inflate: |_| None,
             },
             Backend {
                 name: OURS_WITH_8,

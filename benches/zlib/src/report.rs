@@ -274,10 +274,10 @@ impl Results {
     }
 
     fn memory_levels(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "\n## Does memLevel 5 hold against 8?\n")?;
+        writeln!(out, "\n## Does memLevel 6 hold against 8?\n")?;
         writeln!(
             out,
-            "zlib-rs with memLevel 5, relative to 8: time of a message, and bytes sent; below 1 is \
+            "zlib-rs with memLevel 6, relative to 8: time of a message, and bytes sent; below 1 is \
             better.\n"
         )?;
         let columns: Vec<(usize, bool, &str)> =
