@@ -383,6 +383,21 @@ fn a_compressed_echo_allocates_nothing_for_a_message() {
     }
 }
 
+#[test]
+fn compressed_messages_that_wait_hold_little_more_than_is_counted() {
+    let [mut server, _] = compressing(Deflate::no_context_takeover());
+    let text = record(30_000, 1) + &" ".repeat(100_000);
+    let before = Heap::now();
+    let mut count = 0;
+    while server.send_text(&text).is_ok() {
+        count += 1;
+    }
+    let (queued, held) = (server.queued() as isize, before.grown());
+    assert!(queued / count > 4 << 10, "{} bytes each, which are copied anyway", queued / count);
+    // The thread's compressor is part of what grew.
+    assert!(held < 2 * queued + (512 << 10), "{held} bytes for {queued} of {count} messages");
+}
+
 /// What each server holds, released, after messages both ways.
 fn held(deflate: Deflate) -> isize {
     // A thread of its own, whose pool no other test has filled.

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use taut::proto::handshake::{Accept, ClientRequest};
+use taut::proto::handshake::{Accept, ClientRequest, Extension, deflate};
 use taut::proto::{
-    Agreement, CloseCode, Config, Connection, Deflate, Delivery, Event, Kind, Message, Prepared,
+    Agreement, CloseCode, Config, Connection, Deflate, Delivery, Event, Kind, Message, Prepared, Role,
 };
 use taut::{Options, blocking};
 use tokio::io::{DuplexStream, duplex};
@@ -159,6 +159,42 @@ fn a_prepared_message_is_compressed_once_for_each_window() {
     assert_eq!(first.as_ptr(), second.as_ptr(), "not the same memory");
     assert_ne!(first.as_ptr(), small.as_ptr(), "a window of 9 bits cannot hold what one of 15 can");
     assert!(first.len() < 200 && small.len() < 200, "{} and {} bytes", first.len(), small.len());
+}
+
+#[test]
+fn a_message_that_does_not_compress_passes_at_the_limit() {
+    let mut seed = 1_u32;
+    for len in [1000, 1 << 16, 1 << 20] {
+        let noise: Vec<u8> = (0..len)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 24) as u8
+            })
+            .collect();
+        let agreement = Agreement::new().with_deflate(Deflate::new());
+        let config = Config::new().max_message(len).max_frame(len);
+        let mut client = Connection::client(config, || [1, 2, 3, 4]).with_agreement(agreement.clone());
+        let mut server = Connection::server(config).with_agreement(agreement);
+        client.send_binary(&noise).unwrap();
+        while let Some(piece) = client.output().pop() {
+            server.feed(&piece);
+        }
+        assert_eq!(server.next_event(), Ok(Some(Event::Message(Message::binary(noise)))), "{len}");
+    }
+}
+
+#[test]
+fn a_client_keeps_to_every_hint_that_the_server_may_count_on() {
+    let answer = |value: &'static str| Extension::parse([value.as_bytes()]).unwrap();
+    let offers = [Deflate::new(), Deflate::no_context_takeover()];
+    let agreed = deflate::confirm(&offers, &answer("permessage-deflate; server_no_context_takeover"));
+    assert!(!agreed.unwrap().unwrap().takes_over(Role::Client));
+    let offers = [Deflate::new(), Deflate::new().server_max_window_bits(10).client_max_window_bits(10)];
+    let agreed = deflate::confirm(&offers, &answer("permessage-deflate; server_max_window_bits=10"));
+    assert_eq!(agreed.unwrap().unwrap().window_bits(Role::Client), 10);
+    let offer = [Deflate::new().client_max_window_bits(10)];
+    let agreed = deflate::confirm(&offer, &answer("permessage-deflate; client_max_window_bits=12"));
+    assert_eq!(agreed.unwrap().unwrap().window_bits(Role::Client), 10);
 }
 
 #[test]

@@ -123,6 +123,18 @@ impl Deflate {
         self
     }
 
+    /// Whether the end in this role takes its context over from one message to the next.
+    #[must_use]
+    pub const fn takes_over(&self, role: Role) -> bool {
+        self.sent_by(role).takeover
+    }
+
+    /// The largest window of the end in this role, as the logarithm of its bytes.
+    #[must_use]
+    pub const fn window_bits(&self, role: Role) -> u8 {
+        self.sent_by(role).window_bits
+    }
+
     /// How the end in this role compresses what it sends.
     pub(crate) const fn sent_by(&self, role: Role) -> Direction {
         match role {

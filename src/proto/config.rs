@@ -97,7 +97,8 @@ impl Config {
         self
     }
 
-    /// The largest payload of one frame under [`Delivery::Whole`]; a larger one fails with 1009.
+    /// The largest payload of one frame under [`Delivery::Whole`], as it comes; a larger one fails with 1009. If it
+    /// is not below [`max_message`](Self::max_message), that one decides.
     ///
     /// Default: 16 MiB, so that a message may come as one frame.
     #[must_use]
@@ -207,7 +208,7 @@ impl Config {
         self
     }
 
-    /// How hard messages are compressed: 0 (not at all) to 9, as zlib counts; more becomes 9.
+    /// How hard messages are compressed: 0 (stored in blocks as they are) to 9, as zlib counts; more becomes 9.
     ///
     /// Default: 3. On messages of 64 KiB level 6 takes 1.4 to 2.2 of its time and sends 0.93 to 0.97 of its
     /// bytes, level 1 takes 0.4 and sends 1.4 to 1.5 (`benches/zlib/results.md`).

@@ -102,7 +102,8 @@ impl Connection {
         }
     }
 
-    /// With what a handshake done elsewhere settled. Bytes that came behind it go to [`feed`](Self::feed).
+    /// With what a handshake done elsewhere settled: to be said before the first byte in or out. Bytes that came
+    /// behind the handshake go to [`feed`](Self::feed).
     #[must_use]
     pub fn with_agreement(mut self, agreement: Agreement) -> Self {
         let (compressor, inflater) = both_ways(&agreement, self.role, self.sender.config());

@@ -77,7 +77,7 @@ impl Incoming {
             Delivery::Whole => {
                 let (max, max_frame) = (config.max_message, config.max_frame);
                 let left = left(max as u64);
-                if left <= max_frame as u64 {
+                if left <= max_frame as u64 || max <= max_frame {
                     (left, ProtocolError::MessageTooBig { max })
                 } else {
                     (max_frame as u64, ProtocolError::FrameTooBig { max: max_frame })

@@ -392,7 +392,7 @@ impl Sender {
     /// Queues a message compressed, by reference if it is large; or tells that this is not worth it.
     fn data_deflated(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         let Some(compressed) = self.compressor.message(payload) else { return false };
-        if compressed.len() > self.config.share_above as usize {
+        if Compressor::may_share(&compressed, &self.config) {
             self.frames(opcode, true, compressed.into());
         } else {
             self.frames_of(opcode, true, &compressed);

@@ -173,7 +173,8 @@ impl Incoming {
         // than the largest message, and a few bytes for each flush.
         let slack = if self.compressed { max as u64 / 8 + 64 * (self.frames + 1) } else { 0 };
         let left = (max as u64 + slack).saturating_sub(self.wire);
-        if delivery == Delivery::Whole && (max_frame as u64) < left {
+        // A frame may be as large as a message, so that a limit for it that is no smaller says nothing more.
+        if delivery == Delivery::Whole && (max_frame as u64) < left && max_frame < max {
             (len > max_frame as u64).then_some(ProtocolError::FrameTooBig { max: max_frame })
         } else {
             (len > left).then_some(too_big(max, delivery))

@@ -74,6 +74,12 @@ impl Compressor {
         out
     }
 
+    /// Whether a message is queued by reference: it is large, and pins little more memory than is counted.
+    pub(crate) fn may_share(out: &Vec<u8>, config: &Config) -> bool {
+        let is_dense = out.len().saturating_mul(Config::MOST_PINNED) >= out.capacity();
+        is_dense && out.len() > config.share_above as usize
+    }
+
     /// Takes back the memory of a message that was copied elsewhere.
     pub(crate) fn reuse(out: Vec<u8>) {
         pool::put_scratch(out);

@@ -25,7 +25,7 @@ pub(super) fn take_compressor(settings: Settings) -> Box<Deflate> {
     let pooled = COMPRESSORS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         let index = pool.iter().position(|(of, _)| *of == settings)?;
-        Some(pool.swap_remove(index).1)
+        Some(pool.remove(index).1)
     });
     // At the end of a thread its pool is gone before its connections may be.
     pooled.ok().flatten().unwrap_or_else(|| {
