@@ -19,7 +19,7 @@ use bytes::Buf;
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 use taut::proto::{
     Agreement, ChunkRef, Config, Connection, Deflate, Delivery, EventRef, Kind, MessageRef, ProtocolError,
-    Role,
+    Role, release_thread_memory,
 };
 
 /// Counts for each thread, so that tests may run beside each other.
@@ -74,6 +74,7 @@ struct Heap {
 
 impl Heap {
     fn now() -> Self {
+        release_thread_memory();
         PEAK.set(LIVE.get());
         Self { live: LIVE.get() }
     }
@@ -82,7 +83,9 @@ impl Heap {
         PEAK.get() - self.live
     }
 
+    /// What connections hold, and not their thread.
     fn live(&self) -> isize {
+        release_thread_memory();
         LIVE.get() - self.live
     }
 }
@@ -258,7 +261,8 @@ fn bombs_one_after_the_other_take_no_more_than_one() {
         .unwrap();
     }
     assert_eq!(count, 20);
-    assert!(heap.peak() < 5 * MIB as isize / 2, "{}", heap.peak());
+    // One, the smaller memory that it grew out of, and what the thread keeps of the one before.
+    assert!(heap.peak() < 7 * MIB as isize / 2, "{}", heap.peak());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,8 +21,15 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
-const EXAMPLES: [&str; 6] =
-    ["autobahn_client", "chat", "echo_client", "echo_server", "echo_server_blocking", "line_client"];
+const EXAMPLES: [&str; 7] = [
+    "autobahn_client",
+    "chat",
+    "echo_client",
+    "echo_server",
+    "echo_server_blocking",
+    "echo_server_mio",
+    "line_client",
+];
 
 /// How long a program may take for what takes it no time, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -305,8 +312,8 @@ mod echo_client {
     use super::*;
 
     #[test]
-    fn is_content_with_both_echo_servers() {
-        for name in ["echo_server", "echo_server_blocking"] {
+    fn is_content_with_every_echo_server() {
+        for name in ["echo_server", "echo_server_blocking", "echo_server_mio"] {
             let (_server, url) = serve(name, &[]);
             let ending = Program::start("echo_client", &[&url]).finish();
             assert_eq!((ending.status, &*ending.stderr), (0, ""), "against {name}");
@@ -325,6 +332,130 @@ mod echo_client {
         });
         Program::start("echo_client", &[&url]).fails_with(1, "hullo");
         server.join().unwrap();
+    }
+}
+
+mod echo_server_mio {
+    use super::*;
+
+    /// The key, and the answer to it, of RFC 6455 §1.3.
+    const REQUEST: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    /// A masked text message, its echo, and a Close with 1000 and its answer.
+    const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    const ECHO: &[u8] = b"\x81\x05Hello";
+    const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+    const CLOSED: &[u8] = b"\x88\x02\x03\xe8";
+
+    #[test]
+    fn lines_come_back_as_they_went() {
+        let (_server, url) = serve("echo_server_mio", &[]);
+        // Messages of a few bytes, of more than a read, and of several reads one after the other.
+        let long = "0123456789abcdef".repeat(1 << 16);
+        let mut lines = vec!["", "¿qué tal? 😀", &long, "", &long, &long[..700_000], &long, &long, "end"];
+        lines.extend(vec!["short"; 50_000]);
+        let mut client = Program::start("line_client", &[&url]);
+        client.write_and_end(lines.join("\n") + "\n");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+    }
+
+    #[test]
+    fn the_cuts_between_reads_do_not_matter() {
+        let (_server, url) = serve("echo_server_mio", &[]);
+        let bytes = [REQUEST, HELLO, HELLO, CLOSE].concat();
+        for size in [1, 7, REQUEST.len() + 3, bytes.len()] {
+            let mut stream = connect(&url);
+            stream.set_nodelay(true).unwrap();
+            for piece in bytes.chunks(size) {
+                stream.write_all(piece).unwrap();
+            }
+            assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+            assert_eq!(rest(stream), [ECHO, ECHO, CLOSED].concat(), "in pieces of {size} bytes");
+        }
+    }
+
+    #[test]
+    fn who_breaks_a_rule_is_told_and_the_others_stay() {
+        let (_server, url) = serve("echo_server_mio", &[]);
+        let mut other = connect(&url);
+        upgraded(&mut other);
+
+        let mut stream = connect(&url);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        assert!(head(&mut stream).starts_with("HTTP/1.1 426 "));
+        let mut stream = connect(&url);
+        upgraded(&mut stream);
+        // RFC 6455 §5.1: "a server MUST close a connection upon receiving a frame that is not masked".
+        stream.write_all(ECHO).unwrap();
+        let close = rest(stream);
+        assert_eq!((close[0], &close[2..4]), (0x88, &b"\x03\xea"[..]));
+        // It may leave without a word.
+        let mut stream = connect(&url);
+        upgraded(&mut stream);
+        stream.write_all(&HELLO[..5]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(stream), b"");
+
+        other.write_all(&[HELLO, CLOSE].concat()).unwrap();
+        assert_eq!(rest(other), [ECHO, CLOSED].concat());
+    }
+
+    #[test]
+    fn nothing_is_read_from_who_does_not_read() {
+        const FRAMES: usize = 4096;
+        let (_server, url) = serve("echo_server_mio", &[]);
+        let mut stream = connect(&url);
+        upgraded(&mut stream);
+        // Frames of 65,535 bytes under a key of zeros.
+        let frame = [&b"\x82\xfe\xff\xff\0\0\0\0"[..], &[7; 65_535]].concat();
+        let mut writer = stream.try_clone().unwrap();
+        let writing = thread::spawn(move || {
+            let mut progress = 0;
+            writer.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            while progress < FRAMES * frame.len() {
+                match writer.write(&frame[progress % frame.len()..]) {
+                    Ok(count) => progress += count,
+                    Err(_) => break,
+                }
+            }
+            (progress, frame, writer)
+        });
+        // It gets stuck, with less on its way than all of 256 MiB.
+        let (progress, frame, mut writer) = writing.join().unwrap();
+        assert!(progress < FRAMES * frame.len(), "all of it was read");
+        let sending = thread::spawn(move || {
+            writer.set_write_timeout(Some(PATIENCE)).unwrap();
+            writer.write_all(&frame[progress % frame.len()..]).unwrap();
+            writer.write_all(CLOSE).unwrap();
+            progress / frame.len() + 1
+        });
+        let echoes = rest(stream);
+        let count = sending.join().unwrap();
+        assert_eq!(echoes.len(), count * (4 + 65_535) + CLOSED.len());
+        assert!(echoes.ends_with(CLOSED));
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused() {
+        Program::start("echo_server_mio", &["nowhere"]).fails_with(1, "nowhere is no address such as");
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        Program::start("echo_server_mio", &[&address]).fails_with(1, "cannot listen on 127.0.0.1:");
+    }
+
+    fn upgraded(stream: &mut TcpStream) {
+        stream.write_all(REQUEST).unwrap();
+        assert_eq!(field(&head(stream), "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    }
+
+    /// All that comes until the end.
+    fn rest(mut stream: TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 }
 

@@ -118,7 +118,7 @@ impl Case {
 
     /// The large messages take most of the time.
     fn is_large(&self) -> bool {
-        self.number % 31 == 0
+        self.number.is_multiple_of(31)
     }
 
     /// Where the peer's server listens, or it may find ours, with what it is to wish.

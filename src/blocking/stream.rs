@@ -38,10 +38,15 @@ impl Connection {
 }
 
 fn write(output: &mut Output, stream: &mut impl Write) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let count = output.chunks_vectored(&mut slices);
-    let written = stream.write_vectored(&slices[..count])?;
-    if written == 0 && count > 0 {
+    let waits = !output.is_empty();
+    let written = if output.is_in_one() {
+        stream.write(output.chunk())?
+    } else {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = output.chunks_vectored(&mut slices);
+        stream.write_vectored(&slices[..count])?
+    };
+    if written == 0 && waits {
         return Err(io::ErrorKind::WriteZero.into());
     }
     output.advance(written);

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::sync::Arc;
+use core::ops::Deref;
+
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 §1.2 knows two parties")]
@@ -253,10 +256,36 @@ impl Config {
     pub(crate) const LEAST_READ: u32 = 64;
     /// The most room for a read, and the largest buffer that is kept once it is empty.
     pub(crate) const MOST_READ: usize = 64 << 10;
-    /// The largest arena of outgoing frames that is kept once it is written.
-    pub(crate) const KEPT_ARENA: usize = 4 << 10;
+    /// So much of a payload, where more of it is to come, is read straight into its place.
+    pub(crate) const LARGE_REST: usize = 64 << 10;
+    /// The memory that a header takes before a payload, at most.
+    pub(crate) const MOST_BEFORE: usize = 16;
+    /// A frame above this size is read into memory of its own, and the next one is expected to be as large: a
+    /// thread's buffer would not hold two of them.
+    pub(crate) const LARGE_FRAME: usize = 256 << 10;
+    /// The most room that is made for a frame before a byte of it came.
+    pub(crate) const MOST_AHEAD: usize = 2 << 20;
     /// A kept payload may pin at most this many times its size of the buffer it came in.
     pub(crate) const MOST_PINNED: usize = 4;
+}
+
+/// The settings of a connection, in both of its halves. The defaults take no memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings(Option<Arc<Config>>);
+
+impl From<Config> for Settings {
+    fn from(config: Config) -> Self {
+        Self(if config == Config::new() { None } else { Some(Arc::new(config)) })
+    }
+}
+
+impl Deref for Settings {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        static DEFAULT: Config = Config::new();
+        self.0.as_deref().unwrap_or(&DEFAULT)
+    }
 }
 
 impl Default for Config {

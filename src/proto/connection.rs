@@ -8,7 +8,7 @@ use bytes::BytesMut;
 
 use super::agreement::Agreement;
 use super::close::{CloseFrame, CloseStatus, InputEnd, Standing, State};
-use super::config::{Config, Role};
+use super::config::{Config, Role, Settings};
 use super::deflate::{Compressor, Inflater};
 use super::error::{ProtocolError, SendError, SendErrorKind};
 use super::mask::MaskSource;
@@ -94,8 +94,9 @@ impl Connection {
     ) -> Self {
         let role = if masks.is_some() { Role::Client } else { Role::Server };
         let (compressor, inflater) = both_ways(&agreement, role, &config);
+        let config = Settings::from(config);
         Self {
-            receiver: Receiver::new(role.peer(), config, inflater, input),
+            receiver: Receiver::new(role.peer(), config.clone(), inflater, input),
             sender: Sender::new(output, config, compressor, masks),
             agreement,
             role,
@@ -134,6 +135,39 @@ impl Connection {
     /// Brings an input buffer (back). Bytes that were fed meanwhile come behind those in it.
     pub fn put_input(&mut self, input: BytesMut) {
         self.receiver.put_input(input);
+    }
+
+    /// The bytes that came and are not parsed yet.
+    #[must_use]
+    pub fn unparsed(&self) -> &[u8] {
+        self.receiver.unparsed()
+    }
+
+    /// Whether the next read belongs into [`large_input`](Self::large_input), since a large message goes on, or is
+    /// expected: there it is put together without a copy. Else a buffer that many connections share, one after the
+    /// other, does better: see [`lend_input`](Self::lend_input).
+    #[must_use]
+    pub fn wants_own_input(&self) -> bool {
+        self.receiver.wants_own_input()
+    }
+
+    /// As [`input`](Self::input), with room for a frame as large as the one before, up to 2 MiB. Who waits for bytes
+    /// after that calls [`release`](Self::release), so that a connection that waits does not hold it.
+    pub fn large_input(&mut self) -> &mut BytesMut {
+        self.receiver.large_input()
+    }
+
+    /// Parses out of a buffer that is lent for one turn, say the one into which a thread reads for all of its
+    /// connections. It holds what was [not parsed](Self::unparsed) before the read, and behind that what the read
+    /// brought. Messages are lent out of it; owned ones are copies.
+    pub fn lend_input(&mut self, buffer: BytesMut) {
+        self.receiver.lend_input(buffer);
+    }
+
+    /// Gives the buffer of [`lend_input`](Self::lend_input) back, as large as it was; its contents are of no more
+    /// use. What is not parsed moves to memory of its size, which the connection owns.
+    pub fn reclaim_input(&mut self) -> Option<BytesMut> {
+        self.receiver.reclaim_input()
     }
 
     /// Notes that the transport has no more bytes. Takes effect once all events that came were taken.
@@ -349,6 +383,24 @@ impl Connection {
     #[must_use]
     pub const fn agreement(&self) -> &Agreement {
         &self.agreement
+    }
+
+    /// Whether neither end has begun to close, and nothing has failed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_open(&self) -> bool {
+        let incoming = matches!(self.receiver.input_end(), InputEnd::Open) && !self.receiver.is_eof();
+        incoming && !self.sender.is_closed()
+    }
+
+    /// Whether bytes came that are not parsed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_input(&self) -> bool {
+        !self.unparsed().is_empty()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn config(&self) -> &Config {
+        self.sender.config()
     }
 
     fn standing(&self) -> Standing {

@@ -9,18 +9,23 @@ use bytes::{Bytes, BytesMut};
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER};
 use super::mask;
 
+#[inline]
 pub(crate) fn put_header(out: &mut Vec<u8>, header: &Header) {
     let mut bytes = [0; MAX_HEADER];
     let length = header.encode(&mut bytes);
-    out.extend_from_slice(&bytes[..length]);
+    // As many bytes each time are two moves, where `length` bytes are a call.
+    let start = out.len();
+    out.extend_from_slice(&bytes);
+    out.truncate(start + length);
 }
 
+#[inline]
 pub(crate) fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    out.reserve(MAX_HEADER + payload.len());
     put_header(out, header);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(key) = header.key {
-        mask::apply(&mut out[start..], key, 0);
+    match header.key {
+        Some(key) => mask::copy(payload, out, key),
+        None => out.extend_from_slice(payload),
     }
 }
 

@@ -46,6 +46,13 @@ impl OpCode {
         })
     }
 
+    const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
+    }
+
     /// Whether frames of this kind control the connection instead of carrying data (RFC 6455 §5.5).
     #[must_use]
     pub const fn is_control(self) -> bool {
@@ -56,10 +63,7 @@ impl OpCode {
 
 impl From<Kind> for OpCode {
     fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Text => Self::Text,
-            Kind::Binary => Self::Binary,
-        }
+        Self::of(kind)
     }
 }
 
@@ -123,10 +127,10 @@ impl Header {
             }
             LENGTH_64 => {
                 // RFC 6455 §5.2: "the most significant bit MUST be 0".
-                if let [top, ..] = rest {
-                    if *top & 0x80 != 0 {
-                        return Err(ProtocolError::LengthTopBit);
-                    }
+                if let [top, ..] = rest
+                    && *top & 0x80 != 0
+                {
+                    return Err(ProtocolError::LengthTopBit);
                 }
                 // Six zeros leave at most 65,535, whatever the last two bytes are.
                 if let [0, 0, 0, 0, 0, 0, ..] = rest {
@@ -147,6 +151,44 @@ impl Header {
             (None, rest)
         };
         Ok(Some((Self { fin, rsv1, opcode, key, len }, bytes.len() - rest.len())))
+    }
+
+    /// Reads the header of a frame that is a data message by itself, is not compressed and has less than 64 KiB of
+    /// payload, as nearly all are; gives it, its length and that of the payload. `None` says nothing: [`decode`](Self::decode) tells.
+    #[inline]
+    pub(crate) const fn decode_whole(
+        bytes: &[u8],
+        from: Role,
+    ) -> Option<(Kind, Option<[u8; 4]>, usize, usize)> {
+        const TEXT: u8 = FIN | OpCode::Text as u8;
+        const BINARY: u8 = FIN | OpCode::Binary as u8;
+        // As long as any header, so that no field is looked for beyond the end.
+        let Some(head) = bytes.first_chunk::<MAX_HEADER>() else { return None };
+        let kind = match head[0] {
+            TEXT => Kind::Text,
+            BINARY => Kind::Binary,
+            _ => return None,
+        };
+        let (short, key) = match from {
+            Role::Client => (head[1] ^ MASK, true),
+            Role::Server => (head[1], false),
+        };
+        let (len, at) = match short {
+            0..LENGTH_16 => (short as usize, 2),
+            LENGTH_16 => (u16::from_be_bytes([head[2], head[3]]) as usize, 4),
+            _ => return None,
+        };
+        if at == 4 && len <= MAX_7 as usize {
+            return None;
+        }
+        if !key {
+            return Some((kind, None, at, len));
+        }
+        let key = match at {
+            2 => [head[2], head[3], head[4], head[5]],
+            _ => [head[4], head[5], head[6], head[7]],
+        };
+        Some((kind, Some(key), at + 4, len))
     }
 
     /// What the first byte of a header says: FIN, RSV1 and the opcode.
@@ -189,6 +231,14 @@ impl Header {
         let known = rest.len().min(width);
         length[8 - width..][..known].copy_from_slice(&rest[..known]);
         u64::from_be_bytes(length)
+    }
+
+    /// The header of a server's frame that is a message by itself, of less than 64 KiB: 2 bytes up to 125, else 4.
+    #[inline]
+    pub(crate) const fn encode_whole(kind: Kind, len: usize) -> [u8; 4] {
+        let first = FIN | OpCode::of(kind) as u8;
+        let [high, low] = (len as u16).to_be_bytes();
+        if len <= MAX_7 as usize { [first, low, 0, 0] } else { [first, LENGTH_16, high, low] }
     }
 
     /// Writes the header to the front of `out` and gives its length.

@@ -36,6 +36,13 @@ pub(crate) struct Frame {
 }
 
 impl Incoming {
+    /// A message of one frame with less payload is under all limits, and given as a whole.
+    pub(crate) fn short_below(config: &Config) -> u32 {
+        let limit = config.max_message.min(config.max_frame).saturating_add(1);
+        let checked = config.delivery == Delivery::Chunks || config.max_fragments == 0;
+        if checked { 0 } else { u32::try_from(limit).unwrap_or(u32::MAX) }
+    }
+
     /// Whether a data frame may follow upon `message`, the one under way.
     pub(crate) const fn check_order(
         message: Option<&Self>,
@@ -114,6 +121,7 @@ impl Incoming {
         }
         Ok(message)
     }
+
     /// The chunk of `len` bytes that comes next.
     pub(crate) fn next_piece(&mut self, place: Place, len: usize, last: bool) -> Piece {
         let piece = Piece { kind: self.kind, place, offset: self.delivered, first: !self.started, last };
@@ -135,6 +143,11 @@ fn most_on_the_wire(message: Option<&Incoming>, max: u64) -> u64 {
 impl Frame {
     pub(crate) const fn new(header: &Header) -> Self {
         Self { fin: header.fin, key: header.key, len: header.len, seen: 0 }
+    }
+
+    /// The length of the payload, as far as memory can hold it.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
     pub(crate) const fn is_done(&self) -> bool {

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::config::Config;
 use super::mask;
+use super::pool;
 
 /// The input of a connection. A parsed range stays where it is until the next byte comes in.
 pub(crate) struct Input {
@@ -22,24 +23,39 @@ pub(crate) struct Input {
     start: usize,
     /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
     unmasked: usize,
+    /// The size of the latest frame, if it was large: the next one is expected to be.
+    large: u32,
     /// The room that the next read gets.
-    room: usize,
-    read_size: usize,
-    /// The buffer was taken, and not brought back.
-    lent: bool,
+    room: u32,
+    /// The least room that a read gets.
+    read_size: u32,
+    holder: Holder,
+}
+
+/// Who has the memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The connection: payloads may be shared out of it.
+    Own,
+    /// A thread, which lends its buffer to one connection after the other: payloads are copied.
+    Thread,
+    /// The caller, who took it and will bring it back: what is here comes behind what is in it.
+    Caller,
+    /// A payload, of which more is read behind its beginning.
+    Payload,
 }
 
 impl Input {
     pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
-        let read_size = config.read_size as usize;
-        Self { bytes, gone: 0, start: 0, unmasked: 0, room: read_size, read_size, lent: false }
+        let read_size = config.read_size;
+        let holder = Holder::Own;
+        Self { bytes, gone: 0, start: 0, unmasked: 0, large: 0, room: read_size, read_size, holder }
     }
 
-    /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`
-    /// within the most that one read gets.
+    /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`.
     pub(crate) fn buffer(&mut self, more: usize) -> &mut BytesMut {
         self.discard_parsed();
-        let room = self.room.max(more.min(Config::MOST_READ));
+        let room = (self.room as usize).max(more);
         if self.bytes.capacity() - self.bytes.len() < room {
             self.reserve(room);
         }
@@ -52,9 +68,14 @@ impl Input {
         self.bytes.extend_from_slice(data);
     }
 
+    /// Lends the buffer, with all of its memory.
     pub(crate) fn take(&mut self) -> BytesMut {
-        self.discard_parsed();
-        (self.gone, self.lent) = (0, true);
+        if self.start < self.bytes.len() {
+            self.bytes.advance(self.start);
+        } else {
+            self.bytes.clear();
+        }
+        (self.gone, self.start, self.holder) = (0, 0, Holder::Caller);
         core::mem::take(&mut self.bytes)
     }
 
@@ -62,28 +83,88 @@ impl Input {
     pub(crate) fn put(&mut self, mut bytes: BytesMut) {
         self.discard_parsed();
         bytes.extend_from_slice(&self.bytes);
-        (self.bytes, self.gone, self.lent) = (bytes, 0, false);
+        (self.bytes, self.gone, self.holder) = (bytes, 0, Holder::Own);
+    }
+
+    /// Parses out of a thread's buffer from now on. All that was here is in it too, at its front.
+    pub(crate) fn borrow(&mut self, bytes: BytesMut) {
+        self.drop_memory();
+        (self.bytes, self.holder) = (bytes, Holder::Thread);
+    }
+
+    /// Gives a thread's buffer back; what is not parsed moves to memory of its size.
+    pub(crate) fn give_back(&mut self) -> Option<BytesMut> {
+        if self.holder != Holder::Thread {
+            return None;
+        }
+        let own = match self.unparsed() {
+            [] => BytesMut::new(),
+            rest => BytesMut::from(rest),
+        };
+        (self.gone, self.start, self.holder) = (0, 0, Holder::Own);
+        Some(core::mem::replace(&mut self.bytes, own))
+    }
+
+    /// Reads on in the memory behind a payload that lies elsewhere.
+    pub(crate) fn continue_in(&mut self, tail: BytesMut) -> &mut BytesMut {
+        self.drop_memory();
+        (self.bytes, self.holder) = (tail, Holder::Payload);
+        &mut self.bytes
     }
 
     /// Whether the buffer was taken: what is here comes behind what is in it.
-    pub(crate) const fn is_lent(&self) -> bool {
-        self.lent
+    pub(crate) fn is_lent(&self) -> bool {
+        self.holder == Holder::Caller
     }
 
-    /// Gives back memory that holds nothing.
+    /// Whether [`split_front`](Self::split_front) leaves memory behind a payload to read the rest of it into.
+    pub(crate) fn can_split(&self) -> bool {
+        matches!(self.holder, Holder::Own | Holder::Payload)
+    }
+
+    /// Notes the size of a frame, for the room that the next one gets.
+    #[inline]
+    pub(crate) const fn note_frame(&mut self, size: usize) {
+        self.large = match size {
+            0..=Config::LARGE_FRAME => 0,
+            Config::MOST_AHEAD.. => Config::MOST_AHEAD as u32,
+            size => size as u32,
+        };
+    }
+
+    /// The size of the frame before, if it was large: the next one is expected to be.
+    pub(crate) const fn expected(&self) -> usize {
+        self.large as usize
+    }
+
+    /// Gives back memory that holds nothing, or far less than its size.
     pub(crate) fn release(&mut self) {
         self.discard_parsed();
         if self.bytes.is_empty() {
-            (self.bytes, self.gone) = (BytesMut::new(), 0);
+            self.drop_memory();
+        } else if self.bytes.len().saturating_mul(Config::MOST_PINNED) < self.memory() {
+            let rest = BytesMut::from(&self.bytes[..]);
+            self.drop_memory();
+            self.bytes = rest;
         }
     }
 
     /// Takes `len` bytes off the front as parsed; gives where they lie.
+    #[inline]
     pub(crate) fn consume(&mut self, len: usize) -> Range<usize> {
         let range = self.start..self.start + len;
         self.start = range.end;
         self.unmasked = self.unmasked.saturating_sub(len);
         range
+    }
+
+    /// Takes a frame off the front as parsed, all of which is there; gives where its payload lies.
+    #[inline]
+    pub(crate) fn consume_frame(&mut self, header: usize, len: usize) -> Range<usize> {
+        let payload = self.start + header;
+        self.start = payload + len;
+        self.note_frame(len);
+        payload..self.start
     }
 
     /// Drops all that came.
@@ -111,31 +192,62 @@ impl Input {
 
     /// Takes the parsed bytes in `range` out, without a copy. Nothing may be parsed behind them.
     pub(crate) fn split(&mut self, range: Range<usize>) -> Bytes {
+        let size = self.memory();
         let mut parsed = self.bytes.split_to(range.end);
         self.gone += range.end;
         self.start = 0;
         parsed.advance(range.start);
+        if self.bytes.is_empty() && size >= pool::LARGE {
+            self.gone = 0;
+            pool::put_large(core::mem::take(&mut self.bytes), size);
+        }
         parsed.freeze()
+    }
+
+    /// Takes the first `len` bytes that are not parsed out, without a copy; tells how much memory they pin. What
+    /// lies behind them stays.
+    pub(crate) fn split_front(&mut self, len: usize) -> (BytesMut, usize) {
+        let size = self.memory();
+        self.bytes.advance(self.start);
+        self.gone += self.start + len;
+        self.start = 0;
+        self.unmasked = self.unmasked.saturating_sub(len);
+        self.holder = Holder::Payload;
+        (self.bytes.split_to(len), size)
     }
 
     /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.
     pub(crate) fn can_share(&self, len: usize) -> bool {
-        len.saturating_mul(Config::MOST_PINNED) >= self.memory()
+        self.holder == Holder::Own && len.saturating_mul(Config::MOST_PINNED) >= self.memory()
+    }
+
+    /// Whether all that came is parsed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// How many bytes are not parsed.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
     /// The bytes that are not parsed.
+    #[inline]
     pub(crate) fn unparsed(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
     /// The bytes at a place that was given earlier.
+    #[inline]
     pub(crate) fn at(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
+    }
+
+    /// The same, to unmask them.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.bytes[range]
     }
 
     /// The memory that holds the bytes.
@@ -144,6 +256,14 @@ impl Input {
     }
 
     fn reserve(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        if needed >= pool::LARGE && needed > self.memory() {
+            let mut larger = pool::take(needed);
+            larger.extend_from_slice(&self.bytes);
+            self.drop_memory();
+            self.bytes = larger;
+            return;
+        }
         let capacity = self.bytes.capacity();
         self.bytes.reserve(more);
         if self.bytes.capacity() != capacity {
@@ -156,9 +276,9 @@ impl Input {
         if self.start < self.bytes.len() {
             self.bytes.advance(self.start);
             self.gone += self.start;
-        } else if self.memory() > Config::MOST_READ {
+        } else if self.memory() > Config::MOST_READ || self.holder == Holder::Payload {
             // A `BytesMut` remembers its size: only a new one is small again.
-            (self.bytes, self.gone) = (BytesMut::new(), 0);
+            self.drop_memory();
         } else {
             self.adapt_room();
             self.bytes.clear();
@@ -166,12 +286,25 @@ impl Input {
         self.start = 0;
     }
 
+    /// Lets go of the memory.
+    fn drop_memory(&mut self) {
+        let size = self.memory();
+        let bytes = core::mem::take(&mut self.bytes);
+        if size >= pool::LARGE && self.holder == Holder::Own {
+            pool::put_large(bytes, size);
+        }
+        if self.holder == Holder::Payload {
+            self.holder = Holder::Own;
+        }
+        (self.gone, self.start) = (0, 0);
+    }
+
     /// Follows the traffic: twice the room when reads fill it, half when they leave most of it.
     fn adapt_room(&mut self) {
-        let read = self.bytes.len();
-        if read >= self.room && self.room < Config::MOST_READ {
+        let (read, room) = (self.bytes.len(), self.room as usize);
+        if read >= room && room < Config::MOST_READ {
             self.room *= 2;
-        } else if read > 0 && read < self.room / 4 && self.room > self.read_size {
+        } else if read > 0 && read < room / 4 && self.room > self.read_size {
             self.room /= 2;
         }
     }

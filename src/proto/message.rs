@@ -156,6 +156,15 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether this is text or binary, or a part of it, not a control message.
+    #[must_use]
+    pub const fn is_data(&self) -> bool {
+        match self {
+            Self::Message(message) => message.is_data(),
+            Self::Chunk(_) => true,
+        }
+    }
+
     /// The message; or the chunk as a message of its kind, for those to whom the borders say nothing.
     #[must_use]
     pub fn into_message(self) -> Message {
@@ -180,6 +189,15 @@ pub enum EventRef<'a> {
 }
 
 impl EventRef<'_> {
+    /// Whether this is text or binary, or a part of it, not a control message.
+    #[must_use]
+    pub const fn is_data(&self) -> bool {
+        match self {
+            Self::Message(message) => message.is_data(),
+            Self::Chunk(_) => true,
+        }
+    }
+
     /// A copy that lives by itself.
     #[must_use]
     pub fn to_event(&self) -> Event {

@@ -10,14 +10,18 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Deref;
 
 use bytes::{Buf, Bytes};
 
 use super::config::{Config, Role};
-use super::frame::Header;
+use super::frame::{Header, MAX_CONTROL_PAYLOAD};
+use super::message::Kind;
+use super::pool;
 
 /// The bytes that wait to be written, as a [`Buf`]: read [`chunk`](Buf::chunk) (or, with `std`,
 /// `chunks_vectored`), write it, then [`advance`](Buf::advance) by what was taken.
@@ -27,7 +31,7 @@ pub struct Output {
     arena: Vec<u8>,
     /// How much of the arena is written.
     cursor: usize,
-    shared: VecDeque<Shared>,
+    shared: Shares,
     len: usize,
     /// What is left of the unit at the front: a frame, or the head of a handshake. Zero between frames.
     front: usize,
@@ -46,18 +50,28 @@ struct Shared {
     bytes: Bytes,
 }
 
+/// None, for most connections at most times.
+#[expect(clippy::box_collection, reason = "a thin pointer in each connection, where nearly all have none")]
+struct Shares(Option<Box<VecDeque<Shared>>>);
+
+impl Shares {
+    fn queue(&mut self) -> &mut VecDeque<Shared> {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Deref for Shares {
+    type Target = VecDeque<Shared>;
+
+    fn deref(&self) -> &VecDeque<Shared> {
+        static NONE: VecDeque<Shared> = VecDeque::new();
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
 impl Output {
     pub(crate) const fn new(role: Role) -> Self {
-        Self {
-            arena: Vec::new(),
-            cursor: 0,
-            shared: VecDeque::new(),
-            len: 0,
-            front: 0,
-            pong: 0,
-            close: 0,
-            role,
-        }
+        Self { arena: Vec::new(), cursor: 0, shared: Shares(None), len: 0, front: 0, pong: 0, close: 0, role }
     }
 
     /// Begins with bytes that are not frames: the head of a handshake.
@@ -76,6 +90,12 @@ impl Output {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether [`chunk`](Buf::chunk) is all that waits.
+    #[must_use]
+    pub fn is_in_one(&self) -> bool {
+        self.shared.is_empty()
     }
 
     /// Takes the next piece as an owned `Bytes`, for I/O that owns its buffers. The piece counts as written.
@@ -98,18 +118,44 @@ impl Output {
 
     /// Appends to the arena: `write` may only append, and what it appends is a whole header with or
     /// without its payload, or the payload of the header before it.
+    #[inline]
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.arena.capacity() == 0 {
+            self.arena = pool::take_arena();
+        }
         // Half of the arena is spent: moving the rest costs no more than writing the spent half did.
         if self.cursor > self.arena.len() / 2 {
-            self.arena.drain(..self.cursor);
-            for shared in &mut self.shared {
-                shared.at -= self.cursor;
-            }
-            self.cursor = 0;
+            self.drop_written();
         }
         let before = self.arena.len();
         write(&mut self.arena);
         self.len += self.arena.len() - before;
+    }
+
+    /// Appends a server's frame that is a message by itself, of less than 64 KiB.
+    #[inline]
+    pub(crate) fn append_whole(&mut self, kind: Kind, payload: &[u8]) {
+        let len = payload.len();
+        let header = Header::encode_whole(kind, len);
+        self.append(|arena| {
+            arena.reserve(header.len() + len);
+            // Lengths that the compiler knows are moves, others are calls.
+            if len <= MAX_CONTROL_PAYLOAD {
+                arena.extend_from_slice(&[header[0], header[1]]);
+            } else {
+                arena.extend_from_slice(&header);
+            }
+            arena.extend_from_slice(payload);
+        });
+    }
+
+    #[cold]
+    fn drop_written(&mut self) {
+        self.arena.drain(..self.cursor);
+        for shared in self.shared.queue().iter_mut() {
+            shared.at -= self.cursor;
+        }
+        self.cursor = 0;
     }
 
     /// Appends a payload, or a frame as a whole, by reference.
@@ -118,7 +164,7 @@ impl Output {
             return;
         }
         self.len += bytes.len();
-        self.shared.push_back(Shared { at: self.arena.len(), bytes });
+        self.shared.queue().push_back(Shared { at: self.arena.len(), bytes });
     }
 
     /// Whether the pong that was put in last still waits.
@@ -168,13 +214,16 @@ impl Output {
         if self.close > self.front {
             self.close += frame.len();
         }
-        self.shared.insert(index, Shared { at, bytes: frame.into() });
+        self.shared.queue().insert(index, Shared { at, bytes: frame.into() });
     }
 
-    /// Gives back memory that holds nothing.
+    /// Gives back memory that holds nothing, or far less than its size.
     pub(crate) fn release(&mut self) {
         if self.is_empty() {
-            *self = Self::new(self.role);
+            self.shared = Shares(None);
+        } else if self.arena.len().saturating_mul(Config::MOST_PINNED) < self.arena.capacity() {
+            let arena = self.arena[..].into();
+            pool::put_arena(core::mem::replace(&mut self.arena, arena));
         }
     }
 
@@ -188,14 +237,14 @@ impl Output {
     }
 
     fn clear(&mut self) {
-        if self.arena.capacity() > Config::KEPT_ARENA {
-            self.arena = Vec::new();
+        if self.arena.capacity() > 0 {
+            pool::put_arena(core::mem::take(&mut self.arena));
         }
-        self.arena.clear();
         if self.shared.capacity() > KEPT_SHARED {
-            self.shared = VecDeque::new();
+            self.shared = Shares(None);
+        } else if !self.shared.is_empty() {
+            self.shared.queue().clear();
         }
-        self.shared.clear();
         (self.cursor, self.len) = (0, 0);
         (self.front, self.pong, self.close) = (0, 0, 0);
     }
@@ -212,11 +261,11 @@ impl Output {
     /// Drops `count` bytes from the front, which lie in one piece.
     fn drop_front(&mut self, count: usize) {
         self.len -= count;
-        match self.shared.front_mut() {
+        match self.shared.0.as_mut().and_then(|queue| queue.front_mut()) {
             Some(shared) if shared.at == self.cursor => {
                 shared.bytes.advance(count);
                 if shared.bytes.is_empty() {
-                    self.shared.pop_front();
+                    self.shared.queue().pop_front();
                 }
             }
             _ => self.cursor += count,

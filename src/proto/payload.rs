@@ -4,22 +4,34 @@
 
 use core::ops::Range;
 
+use bytes::{Bytes, BytesMut};
+
 use super::chunk::{Carry, Piece, Place, check_cut, invalid_utf8};
 use super::config::{Config, Delivery};
 use super::deflate::Inflater;
 use super::error::ProtocolError;
+use super::frame::Header;
 use super::incoming::{Frame, Incoming};
 use super::input::Input;
 use super::message::{ChunkRef, Kind};
 use super::utf8::{self, Gathered, Utf8Bytes, Utf8Error};
 
-/// What came of a message, as far as it does not lie in the input.
+/// The message that comes in, as far as it does not lie in the input as a whole.
+#[derive(Default)]
 pub(crate) struct Payload {
+    /// The frame whose payload is coming in.
+    frame: Option<Frame>,
+    message: Option<Incoming>,
+    body: Body,
+}
+
+/// The bytes of the message.
+#[derive(Default)]
+struct Body {
     gathered: Gathered,
     /// How much of it was lent out, and is over.
     lent: usize,
     carry: Carry,
-    inflater: Inflater,
     /// The inflater filled its room: it may have more to give without more input.
     full: bool,
 }
@@ -28,44 +40,81 @@ pub(crate) struct Payload {
 pub(crate) enum Found {
     /// Nothing yet.
     Nothing,
-    /// The whole message, in [`Payload::as_bytes`].
+    /// The whole message, in [`Payload::lend`].
     Whole(Kind),
     /// A piece of it.
     Chunk(Piece),
 }
 
 impl Payload {
-    pub(crate) fn new(inflater: Inflater) -> Self {
-        Self { gathered: Gathered::default(), lent: 0, carry: Carry::default(), inflater, full: false }
+    /// Begins a frame of a message.
+    pub(crate) fn begin(&mut self, message: Incoming, header: &Header, inflater: &mut Inflater) {
+        if header.rsv1 {
+            inflater.begin();
+        }
+        self.message = Some(message);
+        self.frame = Some(Frame::new(header));
     }
 
-    /// Begins a message.
-    pub(crate) fn begin(&mut self) {
-        self.inflater.begin();
+    /// The message of which a frame came, but not the end.
+    pub(crate) const fn message(&self) -> Option<&Incoming> {
+        self.message.as_ref()
+    }
+
+    /// Whether a frame is coming in.
+    pub(crate) const fn is_in_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Whether nothing is under way, and nothing lent out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.message.is_none() && self.body.gathered.as_bytes().is_empty()
+    }
+
+    /// What the frame lacks.
+    pub(crate) fn missing(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.missing())
+    }
+
+    /// Whether so much of the frame came, and lacks, that it is worth reading straight behind what came.
+    pub(crate) fn wants_tail(&self, config: &Config) -> bool {
+        let compressed = self.message.is_some_and(|message| message.compressed);
+        let large = self.len().min(self.missing()) >= Config::LARGE_REST;
+        large && !compressed && config.delivery == Delivery::Whole
+    }
+
+    /// Memory behind what came, for the rest of the frame: at most as much as came already.
+    pub(crate) fn tail(&mut self, config: &Config) -> BytesMut {
+        self.body.gathered.tail(self.missing(), Config::LARGE_REST, config.max_message)
     }
 
     /// Takes what is there of a frame. `frame` and `message` become `None` where they end.
     pub(crate) fn take_frame(
         &mut self,
         input: &mut Input,
-        frame: &mut Option<Frame>,
-        message: &mut Option<Incoming>,
+        inflater: &mut Inflater,
         config: &Config,
     ) -> Result<Found, ProtocolError> {
-        let (Some(now), Some(of)) = (frame.as_mut(), message.as_mut()) else { return Ok(Found::Nothing) };
+        let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
+            return Ok(Found::Nothing);
+        };
         // Of the offset only the rest modulo 4 matters, which no cast loses.
-        let (payload, new) = input.unmask(now.key, now.seen as usize, now.missing());
-        now.seen += new as u64;
+        let (payload, new) = input.unmask(frame.key, frame.seen as usize, frame.missing());
+        frame.seen += new as u64;
+        let body = &mut self.body;
         let (found, ends) = match config.delivery {
-            Delivery::Whole => self.gather(input, payload, *now, of, config)?,
-            Delivery::Chunks if of.compressed => self.inflate_chunk(input, payload, *now, of, config)?,
-            Delivery::Chunks => self.chunk(input, payload, *now, of)?,
+            Delivery::Whole => body.gather(input, payload, frame, message, inflater, config)?,
+            Delivery::Chunks if message.compressed => {
+                body.inflate_chunk(input, payload, frame, message, inflater, config)?
+            }
+            Delivery::Chunks => body.chunk(input, payload, frame, message)?,
         };
         if ends {
-            *frame = None;
+            input.note_frame(frame.size());
+            self.frame = None;
         }
         match &found {
-            Found::Whole(_) | Found::Chunk(Piece { last: true, .. }) => *message = None,
+            Found::Whole(_) | Found::Chunk(Piece { last: true, .. }) => self.message = None,
             Found::Nothing | Found::Chunk(_) => {}
         }
         Ok(found)
@@ -73,24 +122,24 @@ impl Payload {
 
     /// The whole message that was [found](Found::Whole).
     pub(crate) fn lend(&mut self) -> &[u8] {
-        self.lent = self.gathered.as_bytes().len();
-        self.gathered.as_bytes()
+        self.body.lent = self.len();
+        self.body.gathered.as_bytes()
     }
 
     /// The same as text.
     pub(crate) fn lend_text(&mut self) -> Result<&str, Utf8Error> {
-        self.lent = self.gathered.as_bytes().len();
-        self.gathered.as_text()
+        self.body.lent = self.len();
+        self.body.gathered.as_text()
     }
 
     /// Takes the whole message that was [found](Found::Whole), without a copy unless it is small.
-    pub(crate) fn take(&mut self, copy_below: usize) -> bytes::Bytes {
-        self.gathered.take(copy_below)
+    pub(crate) fn take(&mut self, copy_below: usize) -> Bytes {
+        self.body.gathered.take(copy_below)
     }
 
     /// The same as text.
     pub(crate) fn take_text(&mut self, copy_below: usize) -> Result<Utf8Bytes, Utf8Error> {
-        self.gathered.take_text(copy_below)
+        self.body.gathered.take_text(copy_below)
     }
 
     /// Lends a chunk.
@@ -100,79 +149,82 @@ impl Payload {
         input: &'a Input,
     ) -> Result<ChunkRef<'a>, ProtocolError> {
         if let Place::Gathered { len, .. } = piece.place {
-            self.lent = len;
+            self.body.lent = len;
         }
-        piece.lend(input, self.gathered.as_bytes(), &self.carry)
+        piece.lend(input, self.body.gathered.as_bytes(), &self.body.carry)
     }
 
     /// Forgets what was lent; keeps at most `kept` bytes of memory that holds nothing.
     pub(crate) fn forget_lent(&mut self, kept: usize) {
-        if self.lent > 0 {
-            self.gathered.drop_front(core::mem::take(&mut self.lent), kept);
+        if self.body.lent > 0 {
+            self.body.gathered.drop_front(core::mem::take(&mut self.body.lent), kept);
         }
     }
 
-    /// Gives back memory that holds nothing.
+    /// Gives back memory that holds nothing, or far less than its size.
     pub(crate) fn release(&mut self) {
         self.forget_lent(0);
-        if self.gathered.as_bytes().is_empty() {
-            self.gathered.clear(0);
+        if self.body.gathered.as_bytes().is_empty() {
+            self.body.gathered.clear(0);
+        } else {
+            self.body.gathered.shrink();
         }
-    }
-
-    /// No more messages come: gives back all memory.
-    pub(crate) fn stop(&mut self) {
-        self.inflater.stop();
-        self.lent = 0;
-        self.gathered.clear(0);
-    }
-
-    /// Whether the peer may send compressed messages.
-    pub(crate) const fn inflates(&self) -> bool {
-        self.inflater.is_on()
     }
 
     /// How many bytes of the message wait for the rest of it.
     pub(crate) fn len(&self) -> usize {
-        self.gathered.as_bytes().len()
+        self.body.gathered.as_bytes().len()
     }
+}
 
+impl Body {
     /// Takes what is there of a frame into `gathered`.
     fn gather(
         &mut self,
         input: &mut Input,
         payload: Range<usize>,
-        frame: Frame,
+        frame: &Frame,
         message: &Incoming,
+        inflater: &mut Inflater,
         config: &Config,
     ) -> Result<(Found, bool), ProtocolError> {
         let piece = input.at(payload);
-        let len = piece.len();
+        let (start, len) = (piece.as_ptr(), piece.len());
+        let is_text = message.kind == Kind::Text;
+        let gathered = &mut self.gathered;
         if message.compressed {
-            self.inflate(piece, message.kind, config)?;
+            self.inflate(piece, message.kind, inflater, config)?;
+            input.consume(len);
+        } else if input.can_split()
+            && (gathered.ends_at(start) || (gathered.as_bytes().is_empty() && len >= Config::LARGE_REST))
+        {
+            let (piece, size) = input.split_front(len);
+            gathered.adopt(piece, size, is_text)?;
         } else {
             // The last frame tells the length of the message.
             let limit = if frame.fin { message.announced as usize } else { config.max_message };
-            match message.kind {
-                Kind::Text => self.gathered.feed_text(piece, limit)?,
-                Kind::Binary => self.gathered.feed(piece, limit),
-            }
+            gathered.feed(piece, is_text, limit)?;
+            input.consume(len);
         }
-        input.consume(len);
         let ends = frame.is_done();
         if !(ends && frame.fin) {
             return Ok((Found::Nothing, ends));
         }
         if message.compressed {
-            self.inflater.finish()?;
+            inflater.finish()?;
         }
         Ok((Found::Whole(message.kind), true))
     }
 
     /// Inflates all of `piece` into `gathered`.
-    fn inflate(&mut self, mut piece: &[u8], kind: Kind, config: &Config) -> Result<(), ProtocolError> {
+    fn inflate(
+        &mut self,
+        mut piece: &[u8],
+        kind: Kind,
+        inflater: &mut Inflater,
+        config: &Config,
+    ) -> Result<(), ProtocolError> {
         let max = config.max_message;
-        let inflater = &mut self.inflater;
         loop {
             let room = room_for(piece.len()).min(max - self.gathered.as_bytes().len());
             if room == 0 {
@@ -200,8 +252,9 @@ impl Payload {
         &mut self,
         input: &mut Input,
         payload: Range<usize>,
-        frame: Frame,
+        frame: &Frame,
         message: &mut Incoming,
+        inflater: &mut Inflater,
         config: &Config,
     ) -> Result<(Found, bool), ProtocolError> {
         let bytes = input.at(payload);
@@ -209,7 +262,6 @@ impl Payload {
         let mut taken = 0;
         if self.full || available > 0 {
             let room = if self.full { Config::MOST_INFLATED } else { room_for(available) };
-            let inflater = &mut self.inflater;
             let (of_input, filled) =
                 self.gathered.fill(room, usize::MAX, false, |room| inflater.inflate(bytes, room, config))?;
             (taken, self.full) = (of_input, filled == room);
@@ -219,15 +271,16 @@ impl Payload {
         let last = ends && frame.fin;
         let max = config.max_streamed;
         let left = max.saturating_sub(message.delivered);
-        let result = if self.len() as u64 > left {
+        let result = if self.gathered.as_bytes().len() as u64 > left {
             Err(ProtocolError::StreamTooBig { max })
         } else {
-            self.inflater.check().and_then(|()| if last { self.inflater.finish() } else { Ok(()) })
+            inflater.check().and_then(|()| if last { inflater.finish() } else { Ok(()) })
         };
         if let Err(error) = result {
             // The first error is that of the first byte, wherever the input is cut.
             if message.kind == Kind::Text {
-                let end = usize::try_from(left).map_or(self.len(), |left| self.len().min(left));
+                let end = usize::try_from(left)
+                    .map_or(self.gathered.as_bytes().len(), |left| self.gathered.as_bytes().len().min(left));
                 check_cut(&self.gathered.as_bytes()[..end], message.delivered)?;
             }
             return Err(error);
@@ -251,7 +304,7 @@ impl Payload {
         &mut self,
         input: &mut Input,
         payload: Range<usize>,
-        frame: Frame,
+        frame: &Frame,
         message: &mut Incoming,
     ) -> Result<(Found, bool), ProtocolError> {
         let bytes = input.at(payload.clone());

@@ -9,29 +9,30 @@ use bytes::{Buf, Bytes};
 
 use super::answer::Answer;
 use super::close::CloseFrame;
-use super::config::{Config, Role};
+use super::config::{Config, Role, Settings};
 use super::deflate::Compressor;
-use super::encode::{close_body, masked, put_frame, put_header};
+use super::encode::{close_body, put_frame};
 use super::error::{SendError, SendErrorKind};
-use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
+use super::frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
 use super::mask::MaskSource;
 use super::message::{Kind, Message, MessageRef};
 use super::output::Output;
 use super::prepared::{Encoded, Prepared};
+use super::queue::Queue;
 use super::utf8::Validator;
 
 /// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
 /// the bytes to write.
 pub struct Sender {
-    output: Output,
-    /// A client is a sender with a source of masking keys.
-    masks: Option<Box<dyn MaskSource>>,
-    config: Config,
+    queue: Queue,
+    config: Settings,
+    /// A payload shorter than this goes out as a frame of its own, neither masked nor compressed.
+    whole_below: u32,
     compressor: Compressor,
     /// The payload of the latest ping that is not answered yet.
-    pong: Option<Bytes>,
+    pong: Option<Box<Bytes>>,
     /// The message of which fragments were sent, but not the last.
-    message: Option<Outgoing>,
+    message: Option<Box<Outgoing>>,
     /// No more data may be sent: our Close is queued, the peer's came, or the input ended.
     closed: bool,
     /// Our Close is queued or written.
@@ -53,14 +54,14 @@ struct Outgoing {
 impl Sender {
     pub(crate) fn new(
         output: Output,
-        config: Config,
+        config: Settings,
         compressor: Compressor,
         masks: Option<Box<dyn MaskSource>>,
     ) -> Self {
-        Self {
-            output,
-            masks,
+        let mut sender = Self {
+            queue: Queue::new(output, masks),
             config,
+            whole_below: 0,
             compressor,
             pong: None,
             message: None,
@@ -68,7 +69,9 @@ impl Sender {
             close_sent: false,
             peer_closed: false,
             output_lost: false,
-        }
+        };
+        sender.note_plain();
+        sender
     }
 
     /// Queues a message. Large payloads are queued by reference, small ones are copied.
@@ -78,6 +81,22 @@ impl Sender {
     /// [`SendError`] with the message in it, of which nothing was queued.
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
+        let short = match &message {
+            Message::Text(text) => Some((Kind::Text, text.as_bytes())),
+            Message::Binary(bytes) => Some((Kind::Binary, &bytes[..])),
+            _ => None,
+        };
+        if let Some((kind, payload)) =
+            short.filter(|(_, payload)| payload.len() <= self.config.share_above as usize)
+            && self.append_whole(kind, payload)
+        {
+            return Ok(());
+        }
+        self.send_other(message)
+    }
+
+    #[inline(never)]
+    fn send_other(&mut self, message: Message) -> Result<(), SendError> {
         if let Some(kind) = self.refuses(&(&message).into()) {
             return Err(SendError::new(kind, Some(message)));
         }
@@ -93,12 +112,33 @@ impl Sender {
     ///
     /// # Errors
     /// [`SendError`], and nothing was queued.
+    #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        let (kind, payload) = match message {
+            MessageRef::Text(text) => (Kind::Text, text.as_bytes()),
+            MessageRef::Binary(bytes) => (Kind::Binary, bytes),
+            control => return self.send_other_ref(control),
+        };
+        if self.append_whole(kind, payload) { Ok(()) } else { self.send_other_ref(message) }
+    }
+
+    #[inline(never)]
+    fn send_other_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         if let Some(kind) = self.refuses(&message) {
             return Err(SendError::new(kind, None));
         }
         self.message(&message);
         Ok(())
+    }
+
+    /// Queues a short message, unless something refuses it, or it takes more than a header.
+    #[inline]
+    fn append_whole(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        let plain = payload.len() < self.whole_below as usize && self.refusal().is_none();
+        if plain {
+            self.queue.output.append_whole(kind, payload);
+        }
+        plain
     }
 
     /// Queues a text message: [`send_ref`](Self::send_ref) of [`MessageRef::Text`].
@@ -139,7 +179,7 @@ impl Sender {
         let (opcode, mut message) = match &self.message {
             // RFC 6455 §5.4: fragments of one message are not interleaved with another's.
             Some(message) if message.kind != kind => return refused(SendErrorKind::MessageInProgress),
-            Some(message) => (OpCode::Continuation, message.clone()),
+            Some(message) => (OpCode::Continuation, (**message).clone()),
             None => {
                 let compressed = self.compressor.wants(None, &self.config);
                 (kind.into(), Outgoing { kind, compressed, text: Validator::new() })
@@ -151,12 +191,12 @@ impl Sender {
         }
         if message.compressed {
             let compressed = self.compressor.piece(data, last);
-            self.frame(opcode, last, opcode != OpCode::Continuation, &compressed);
+            self.queue.frame(opcode, last, opcode != OpCode::Continuation, &compressed);
             Compressor::reuse(compressed);
         } else {
-            self.frame(opcode, last, false, data);
+            self.queue.frame(opcode, last, false, data);
         }
-        self.message = if last { None } else { Some(message) };
+        self.message = if last { None } else { Some(Box::new(message)) };
         Ok(())
     }
 
@@ -169,10 +209,10 @@ impl Sender {
             return Err(SendError::new(kind, None));
         }
         let encoded = self.encoding(prepared);
-        if self.masks.is_some() {
-            self.frame(encoded.opcode, true, encoded.rsv1, encoded.payload());
+        if self.queue.masks() {
+            self.queue.frame(encoded.opcode, true, encoded.rsv1, encoded.payload());
         } else {
-            self.output.append_shared(encoded.frame.clone());
+            self.queue.output.append_shared(encoded.frame.clone());
         }
         Ok(())
     }
@@ -207,7 +247,7 @@ impl Sender {
             // RFC 6455 §5.5.3: a newer ping takes the place of one not answered yet.
             Answer::Pong(payload) => {
                 let fits = payload.len() <= MAX_CONTROL_PAYLOAD;
-                self.pong = Some(payload).filter(|_| fits && !self.output_lost);
+                self.pong = Some(Box::new(payload)).filter(|_| fits && !self.output_lost);
             }
             // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             // status code it received."
@@ -230,7 +270,7 @@ impl Sender {
     /// The bytes to write.
     pub fn output(&mut self) -> &mut Output {
         self.place_pong();
-        &mut self.output
+        &mut self.queue.output
     }
 
     /// Notes that the transport takes no more bytes: drops those that wait, and refuses messages.
@@ -238,26 +278,26 @@ impl Sender {
         self.refuse();
         self.output_lost = true;
         // A Close that was dropped was not sent.
-        self.close_sent &= !self.output.has_close();
-        let waiting = self.output.remaining();
-        self.output.advance(waiting);
+        self.close_sent &= !self.queue.output.has_close();
+        let waiting = self.queue.output.remaining();
+        self.queue.output.advance(waiting);
     }
 
     /// Gives back memory that holds nothing.
     pub fn release(&mut self) {
-        self.output.release();
+        self.queue.output.release();
     }
 
     /// Whether bytes wait to be written.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        !self.output.is_empty() || self.pong.is_some()
+        !self.queue.output.is_empty() || self.pong.is_some()
     }
 
     /// Bytes that wait to be written: the measure of backpressure.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.output.len() + self.pong.as_ref().map_or(0, |payload| payload.len() + MAX_HEADER)
+        self.queue.output.len() + self.pong.as_ref().map_or(0, |payload| payload.len() + MAX_HEADER)
     }
 
     /// Whether messages are refused, since a Close was queued.
@@ -281,12 +321,13 @@ impl Sender {
         }
     }
 
-    pub(crate) const fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     pub(crate) fn set_compressor(&mut self, compressor: Compressor) {
         self.compressor = compressor;
+        self.note_plain();
     }
 
     /// Whether our Close is queued or written.
@@ -296,7 +337,7 @@ impl Sender {
 
     /// Whether our Close is queued, and not written.
     pub(crate) const fn close_waits(&self) -> bool {
-        self.output.has_close()
+        self.queue.output.has_close()
     }
 
     /// Whether [`output_lost`](Self::output_lost) was called.
@@ -318,12 +359,21 @@ impl Sender {
         self.compressor.forget();
     }
 
+    /// Finds [`whole_below`](Self::whole_below).
+    fn note_plain(&mut self) {
+        let mut most = self.config.fragment_above.min(usize::from(u16::MAX));
+        if self.compressor.is_on() {
+            most = most.min(Compressor::most_plain(&self.config));
+        }
+        self.whole_below = if self.queue.masks() { 0 } else { most as u32 + 1 };
+    }
+
     fn close_with(&mut self, body: Option<(u16, &str)>) {
         if !self.closed {
             let mut payload = [0; MAX_CONTROL_PAYLOAD];
             let payload = close_body(body, &mut payload);
-            self.frame(OpCode::Close, true, false, payload);
-            self.output.mark_close();
+            self.queue.frame(OpCode::Close, true, false, payload);
+            self.queue.output.mark_close();
             (self.close_sent, self.closed) = (true, true);
             self.compressor.forget();
         }
@@ -364,8 +414,8 @@ impl Sender {
         match *message {
             MessageRef::Text(text) => self.data(OpCode::Text, text.as_bytes()),
             MessageRef::Binary(bytes) => self.data(OpCode::Binary, bytes),
-            MessageRef::Ping(payload) => self.frame(OpCode::Ping, true, false, payload),
-            MessageRef::Pong(payload) => self.frame(OpCode::Pong, true, false, payload),
+            MessageRef::Ping(payload) => self.queue.frame(OpCode::Ping, true, false, payload),
+            MessageRef::Pong(payload) => self.queue.frame(OpCode::Pong, true, false, payload),
             MessageRef::Close(frame) => self.close(frame.cloned()),
         }
     }
@@ -373,14 +423,14 @@ impl Sender {
     #[inline]
     fn data(&mut self, opcode: OpCode, payload: &[u8]) {
         if !(self.wants_deflate(payload) && self.data_deflated(opcode, payload)) {
-            self.frames_of(opcode, false, payload);
+            self.queue.frames_of(opcode, false, payload, &self.config);
         }
     }
 
     #[inline]
     fn data_shared(&mut self, opcode: OpCode, payload: Bytes) {
         if !(self.wants_deflate(&payload) && self.data_deflated(opcode, &payload)) {
-            self.frames(opcode, false, payload);
+            self.queue.frames(opcode, false, payload, &self.config);
         }
     }
 
@@ -393,54 +443,12 @@ impl Sender {
     fn data_deflated(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         let Some(compressed) = self.compressor.message(payload) else { return false };
         if Compressor::may_share(&compressed, &self.config) {
-            self.frames(opcode, true, compressed.into());
+            self.queue.frames(opcode, true, compressed.into(), &self.config);
         } else {
-            self.frames_of(opcode, true, &compressed);
+            self.queue.frames_of(opcode, true, &compressed, &self.config);
             Compressor::reuse(compressed);
         }
         true
-    }
-
-    /// Queues a message with a copy of `payload`.
-    #[inline]
-    fn frames_of(&mut self, opcode: OpCode, rsv1: bool, payload: &[u8]) {
-        if payload.len() <= self.config.fragment_above {
-            self.frame(opcode, true, rsv1, payload);
-        } else {
-            self.fragments_of(opcode, rsv1, payload);
-        }
-    }
-
-    /// RFC 7692 §6.1: RSV1 is set "on the first fragment" only.
-    fn fragments_of(&mut self, opcode: OpCode, rsv1: bool, payload: &[u8]) {
-        let (mut opcode, mut rsv1) = (opcode, rsv1);
-        let mut pieces = payload.chunks(self.config.fragment_above).peekable();
-        while let Some(piece) = pieces.next() {
-            self.frame(opcode, pieces.peek().is_none(), rsv1, piece);
-            (opcode, rsv1) = (OpCode::Continuation, false);
-        }
-    }
-
-    /// Queues a message, by reference if it is large.
-    fn frames(&mut self, opcode: OpCode, rsv1: bool, mut payload: Bytes) {
-        if payload.len() <= self.config.share_above as usize {
-            return self.frames_of(opcode, rsv1, &payload);
-        }
-        let (mut opcode, mut rsv1) = (opcode, rsv1);
-        loop {
-            let piece = payload.split_to(payload.len().min(self.config.fragment_above));
-            let last = payload.is_empty();
-            let header = self.header(opcode, last, rsv1, piece.len());
-            self.output.append(|arena| put_header(arena, &header));
-            self.output.append_shared(match header.key {
-                Some(key) => masked(piece, key),
-                None => piece,
-            });
-            if last {
-                return;
-            }
-            (opcode, rsv1) = (OpCode::Continuation, false);
-        }
     }
 
     /// The frame of a prepared message that suits this connection.
@@ -463,28 +471,15 @@ impl Sender {
         prepared.plain()
     }
 
-    /// Queues one frame with a copy of `payload`.
-    fn frame(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: &[u8]) {
-        let header = self.header(opcode, fin, rsv1, payload.len());
-        self.output.append(|arena| put_frame(arena, &header, payload));
-    }
-
-    fn header(&mut self, opcode: OpCode, fin: bool, rsv1: bool, len: usize) -> Header {
-        // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client" for each frame;
-        // §5.1: "A server MUST NOT mask".
-        let key = self.masks.as_mut().map(|masks| masks.next_key());
-        Header { fin, rsv1, opcode, key, len: len as u64 }
-    }
-
     /// Moves the waiting pong into the queue, if no earlier one is still there: RFC 6455 §5.5.3 lets an
     /// endpoint "send a Pong frame for only the most recently processed Ping frame", which bounds them to two.
     fn place_pong(&mut self) {
-        if self.output.has_pong() {
+        if self.queue.output.has_pong() {
             return;
         }
         if let Some(payload) = self.pong.take() {
-            let header = self.header(OpCode::Pong, true, false, payload.len());
-            self.output.insert_pong(|arena| put_frame(arena, &header, &payload));
+            let header = self.queue.header(OpCode::Pong, true, false, payload.len());
+            self.queue.output.insert_pong(|arena| put_frame(arena, &header, &payload));
         }
     }
 }
@@ -492,7 +487,7 @@ impl Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
-            .field("role", &if self.masks.is_some() { Role::Client } else { Role::Server })
+            .field("role", &if self.queue.masks() { Role::Client } else { Role::Server })
             .field("queued", &self.queued())
             .field("closed", &self.closed)
             .finish_non_exhaustive()

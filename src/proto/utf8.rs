@@ -6,14 +6,15 @@
 )]
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::hash::{Hash, Hasher};
 use core::{fmt, ops, str};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::config::Config;
+use super::pool;
+use super::simd;
 
 /// Bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +102,67 @@ impl Validator {
 }
 
 /// `bytes` as text.
+#[inline(always)]
 pub(crate) fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    simdutf8::basic::from_utf8(bytes).map_err(|_| Utf8Error { offset: first_error(bytes) })
+    if bytes.len() <= simd::SHORT && simd::is_ascii(bytes) {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
+    }
+    check_wide(bytes)
+}
+
+/// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
+#[inline(always)]
+pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
+    if bytes.len() > BLOCK {
+        return unmask_blocks(bytes, key);
+    }
+    if simd::xor(bytes, key, 0) {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
+    }
+    check_wide(bytes)
+}
+
+/// Unmasks block by block; one that is not ASCII is checked while it is in the cache.
+fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
+    // Where the first character begins that is not checked yet: at most three bytes before `start`.
+    let mut checked = 0;
+    let mut valid = true;
+    for start in (0..bytes.len()).step_by(BLOCK) {
+        let end = bytes.len().min(start + BLOCK);
+        let is_ascii = simd::xor(&mut bytes[start..end], key, 0);
+        let fresh = &bytes[checked..end];
+        // What the last block ends with has no other to continue it.
+        let whole = if end == bytes.len() { fresh.len() } else { whole_characters(fresh) };
+        valid = valid && (is_ascii && checked == start || is_valid(&fresh[..whole]));
+        checked += whole;
+    }
+    if !valid {
+        return Err(Utf8Error { offset: first_error(bytes) });
+    }
+    debug_assert!(str::from_utf8(bytes).is_ok());
+    // SAFETY: each block was found valid, together with the start of a character that the one before it cut.
+    Ok(unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+fn check_wide(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    if !is_valid(bytes) {
+        return Err(Utf8Error { offset: first_error(bytes) });
+    }
+    debug_assert!(str::from_utf8(bytes).is_ok());
+    // SAFETY: they were found valid.
+    Ok(unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+fn is_valid(bytes: &[u8]) -> bool {
+    if bytes.len() < STEP {
+        return str::from_utf8(bytes).is_ok();
+    }
+    // What does not fill a step of simdutf8 takes it longer than several that are full. ASCII continues no
+    // character, so that without it the rest is as valid as the whole.
+    let (steps, rest) = bytes.split_at(bytes.len() / STEP * STEP);
+    simdutf8::basic::from_utf8(if simd::is_ascii(rest) { steps } else { bytes }).is_ok()
 }
 
 #[cold]
@@ -130,24 +190,58 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
 /// The payload of a message that comes in pieces; text is checked as it comes.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    /// INVARIANT: all of it went through `text`, without an error, since the last `clear`, if `feed_text`
-    /// was called at all.
-    bytes: Vec<u8>,
+    /// INVARIANT: all of it went through `text`, without an error, since the last `clear`, if a piece of text
+    /// was appended at all. Nobody else can reach it.
+    bytes: BytesMut,
+    /// The memory of `bytes`.
+    size: usize,
     text: Validator,
 }
 
 impl Gathered {
-    /// Appends a piece of a binary message. `limit` is the length that the message cannot exceed.
-    pub(crate) fn feed(&mut self, piece: &[u8], limit: usize) {
+    /// Appends a piece. `limit` is the length that the message cannot exceed.
+    pub(crate) fn feed(&mut self, piece: &[u8], is_text: bool, limit: usize) -> Result<(), Utf8Error> {
+        if is_text {
+            self.text.feed(piece)?;
+        }
         self.reserve(piece.len(), limit);
         self.bytes.extend_from_slice(piece);
+        Ok(())
     }
 
-    /// Appends a piece of a text message.
-    pub(crate) fn feed_text(&mut self, piece: &[u8], limit: usize) -> Result<(), Utf8Error> {
-        self.text.feed(piece)?;
-        self.feed(piece, limit);
+    /// Appends a piece without a copy, if it is the first or lies right behind the others. It pins `size` bytes.
+    pub(crate) fn adopt(&mut self, piece: BytesMut, size: usize, is_text: bool) -> Result<(), Utf8Error> {
+        if is_text {
+            self.text.feed(&piece)?;
+        }
+        if self.bytes.is_empty() {
+            self.let_go();
+            self.size = size;
+        }
+        self.bytes.unsplit(piece);
         Ok(())
+    }
+
+    /// Whether a piece at `start` lies right behind the others.
+    pub(crate) fn ends_at(&self, start: *const u8) -> bool {
+        self.bytes.as_ptr_range().end == start
+    }
+
+    /// Memory behind the pieces, for up to `more` bytes: what is left, unless it is less than `least`, else as much as
+    /// came already.
+    pub(crate) fn tail(&mut self, more: usize, least: usize, limit: usize) -> BytesMut {
+        let len = self.bytes.len();
+        // What is left of the memory first, however little beside what came: each growth copies all that came.
+        // Before what came there may be the header of its frame.
+        let left = self.size.saturating_sub(len + Config::MOST_BEFORE).min(more);
+        if left < more.min(least) || !self.bytes.try_reclaim(left) {
+            self.reserve(more.min(len), limit);
+        }
+        let mut tail = self.bytes.split_off(len);
+        if tail.capacity() > more {
+            drop(tail.split_off(more));
+        }
+        tail
     }
 
     /// Appends what `write` puts into `room` bytes; it gives how many it took from elsewhere, and how many it
@@ -174,7 +268,7 @@ impl Gathered {
         &self.bytes
     }
 
-    /// The text, if `feed_text` took all of it and it is complete.
+    /// The text, if all of it was appended as text and it is complete.
     pub(crate) fn as_text(&self) -> Result<&str, Utf8Error> {
         self.text.finish()?;
         if self.text.whole != self.bytes.len() as u64 {
@@ -189,13 +283,17 @@ impl Gathered {
     /// Takes the bytes out: without a copy, unless they are fewer than `copy_below`, or would pin far more memory.
     pub(crate) fn take(&mut self, copy_below: usize) -> Bytes {
         let len = self.bytes.len();
-        if len < copy_below || len.saturating_mul(Config::MOST_PINNED) < self.bytes.capacity() {
+        if len < copy_below || len.saturating_mul(Config::MOST_PINNED) < self.size {
             let bytes = Bytes::copy_from_slice(&self.bytes);
             self.clear(Config::MOST_READ);
             return bytes;
         }
-        self.text = Validator::new();
-        core::mem::take(&mut self.bytes).into()
+        let mut bytes = core::mem::take(&mut self.bytes);
+        if self.size >= pool::LARGE {
+            pool::put_large(bytes.split_off(len), self.size);
+        }
+        (self.size, self.text) = (0, Validator::new());
+        bytes.freeze()
     }
 
     /// Takes the text out, as [`take`](Self::take) does.
@@ -209,25 +307,49 @@ impl Gathered {
         if len == self.bytes.len() {
             return self.clear(kept);
         }
-        self.bytes.drain(..len);
+        let left = self.bytes.len() - len;
+        self.bytes.copy_within(len.., 0);
+        self.bytes.truncate(left);
     }
 
     /// Forgets the message; keeps at most `kept` bytes of memory.
     pub(crate) fn clear(&mut self, kept: usize) {
-        if self.bytes.capacity() > kept {
-            self.bytes = Vec::new();
+        if self.size > kept {
+            self.let_go();
         }
         self.bytes.clear();
         self.text = Validator::new();
     }
 
+    /// Moves to memory of about its size, if it has far more.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.len().saturating_mul(Config::MOST_PINNED) < self.size {
+            let bytes = BytesMut::from(&self.bytes[..]);
+            self.let_go();
+            (self.size, self.bytes) = (bytes.capacity(), bytes);
+        }
+    }
+
     fn reserve(&mut self, more: usize, limit: usize) {
         let len = self.bytes.len();
-        if self.bytes.capacity() - len < more {
-            // Doubled, so that the copies stay linear, but never over the limit of the message.
-            let capacity = (len * 2).min(limit).max(len + more);
-            self.bytes.reserve_exact(capacity - len);
+        if self.bytes.capacity() - len >= more || (len > 0 && self.bytes.try_reclaim(more)) {
+            return;
         }
+        // Doubled, so that the copies stay linear, but never over the limit of the message.
+        let capacity = (len * 2).min(limit).max(len + more);
+        let mut larger = pool::take(capacity);
+        larger.extend_from_slice(&self.bytes);
+        // What was too small goes to nobody: a message that grows takes no more than twice its size in all.
+        (self.size, self.bytes) = (larger.capacity(), larger);
+    }
+
+    /// Lets go of the memory.
+    fn let_go(&mut self) {
+        let bytes = core::mem::take(&mut self.bytes);
+        if self.size >= pool::LARGE {
+            pool::put_large(bytes, self.size);
+        }
+        self.size = 0;
     }
 }
 
@@ -248,6 +370,12 @@ impl Utf8Bytes {
     pub const fn from_static(text: &'static str) -> Self {
         // Invariant: a `str` is UTF-8.
         Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// A copy of a text that came in.
+    pub(crate) fn copy(text: &str) -> Self {
+        // Invariant: a `str` is UTF-8.
+        Self(pool::copy(text.as_bytes()))
     }
 
     /// The text.
@@ -364,8 +492,17 @@ impl From<Utf8Bytes> for String {
     }
 }
 
+/// What is unmasked before it is checked: a part of the first level of the cache, and a multiple of the key.
+const BLOCK: usize = 8 * 1024;
+
+/// How many bytes simdutf8 takes at a time.
+const STEP: usize = 64;
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -420,6 +557,56 @@ mod tests {
         }
     }
 
+    /// Checks `text`, and unmasks it, and holds both against the standard library.
+    fn agree_whole(text: &[u8], key: [u8; 4]) {
+        let expected = str::from_utf8(text).map_err(|error| Utf8Error { offset: error.valid_up_to() as u64 });
+        assert_eq!(check(text), expected);
+        let mut bytes: Vec<u8> = text.iter().zip(0..).map(|(byte, i)| byte ^ key[i % 4]).collect();
+        assert_eq!(unmask_text(&mut bytes, key), expected);
+        assert_eq!(bytes, text);
+    }
+
+    #[test]
+    fn s8_1_a_character_or_half_of_one_at_each_place_of_ascii() {
+        for len in 0..200 {
+            for at in 0..len {
+                for put in ["é", "€", "😀"].map(str::as_bytes) {
+                    for part in 1..=put.len().min(len - at) {
+                        let mut text = vec![b'a'; len];
+                        text[at..at + part].copy_from_slice(&put[..part]);
+                        agree_whole(&text, [1, 2, 3, 250]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn s8_1_characters_and_errors_at_the_borders_of_blocks() {
+        for lead in 0..4 {
+            for (character, len) in [("é", 2), ("€", 3), ("😀", 4), ("a", 1)] {
+                let mut text = vec![b'a'; lead];
+                text.extend_from_slice(character.repeat(3 * BLOCK / len).as_bytes());
+                agree_whole(&text, [1, 2, 3, 250]);
+                for end in [BLOCK, 2 * BLOCK, 3 * BLOCK, text.len()] {
+                    // The last ends inside a character, for most.
+                    agree_whole(&text[..end], [1, 2, 3, 250]);
+                    for at in end.saturating_sub(5)..(end + 5).min(text.len()) {
+                        let kept = core::mem::replace(&mut text[at], 0xF5);
+                        agree_whole(&text, [1, 2, 3, 250]);
+                        text[at] = kept;
+                    }
+                }
+                // One character alone across the border, ASCII around it.
+                let mut text = vec![b'a'; 2 * BLOCK + 100];
+                text[BLOCK - lead..][..len].copy_from_slice(character.as_bytes());
+                agree_whole(&text, [1, 2, 3, 250]);
+                text[BLOCK] = b'a';
+                agree_whole(&text, [1, 2, 3, 250]);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn s8_1_text_with_one_byte_spoiled_in_random_pieces(
@@ -442,11 +629,25 @@ mod tests {
         }
 
         #[test]
+        fn s8_1_whole_text_with_one_byte_spoiled(
+            text in "\\PC{0,200}",
+            spoil in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+            key: [u8; 4],
+        ) {
+            let mut bytes = text.into_bytes();
+            if let (Some((at, byte)), false) = (spoil, bytes.is_empty()) {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            agree_whole(&bytes, key);
+        }
+
+        #[test]
         fn gathered_text_equals_its_pieces(text in "\\PC{0,200}", cut: prop::sample::Index) {
             let cut = cut.index(text.len() + 1);
             let mut gathered = Gathered::default();
-            gathered.feed_text(&text.as_bytes()[..cut], usize::MAX).unwrap();
-            gathered.feed_text(&text.as_bytes()[cut..], usize::MAX).unwrap();
+            gathered.feed(&text.as_bytes()[..cut], true, usize::MAX).unwrap();
+            gathered.feed(&text.as_bytes()[cut..], true, usize::MAX).unwrap();
             prop_assert_eq!(gathered.as_text().unwrap(), &text);
             let taken = gathered.take_text(usize::MAX).unwrap();
             prop_assert_eq!(taken.as_str(), &text);
@@ -457,7 +658,7 @@ mod tests {
     fn gathered_memory_follows_the_bytes_and_stops_at_the_limit() {
         let mut gathered = Gathered::default();
         for _ in 0..1000 {
-            gathered.feed(&[0; 10], 10_000);
+            gathered.feed(&[0; 10], false, 10_000).unwrap();
             assert!(gathered.bytes.capacity() <= (gathered.bytes.len() * 2).min(10_000));
         }
     }

@@ -4,13 +4,16 @@
 
 use alloc::boxed::Box;
 use core::any::Any;
+use core::future::Future;
 use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
 use ::tokio::time::{Instant, timeout, timeout_at};
 
-use super::websocket::{WebSocket, after};
+use super::closing::after;
+use super::scratch::read_head;
+use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
 use crate::proto::Output;
@@ -23,11 +26,11 @@ use crate::proto::handshake::{Accept, Pending, Reject, Request, ServerHandshake}
 /// # Errors
 /// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::Io`], or
 /// [`Error::Timeout`] after [`Options::handshake_timeout`].
-pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
+pub fn accept<S>(stream: S) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    accept_with(stream, Options::new(), |_| Ok(Accept::new())).await
+    accept_with(stream, Options::new(), |_| Ok(Accept::new()))
 }
 
 /// Waits for a client's handshake, lets `decide` look at the request, and does as it says: accepts it with
@@ -37,14 +40,18 @@ where
 /// # Errors
 /// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
 /// subprotocol that the client did not offer (the client gets status 500).
-pub async fn accept_with<S, F>(stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
+pub fn accept_with<S, F>(
+    stream: S,
+    options: Options,
+    decide: F,
+) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: FnOnce(&Request) -> Result<Accept, Reject>,
 {
     // On the heap until it is done: a task is as large as the largest that it ever waits for, and this one
     // would keep 4 KiB for as long as the connection lasts.
-    let handshake = Box::pin(async move {
+    Box::pin(async move {
         let incoming = Incoming::read(stream, options).await?;
         match decide(incoming.request()) {
             Ok(accept) => incoming.accept(accept).await,
@@ -54,8 +61,7 @@ where
                 Err(Error::Rejected(status))
             }
         }
-    });
-    handshake.await
+    })
 }
 
 /// A valid request that waits for a decision. Dropping it closes the stream without an answer.
@@ -68,7 +74,7 @@ pub struct Incoming<S> {
     left: Duration,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// Waits for a client's handshake.
     ///
     /// # Errors
@@ -84,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Incoming<S> {
                     Ok(None) => {}
                     Err(error) => return Err(Error::from(error)),
                 }
-                if stream.read_buf(handshake.input()).await? == 0 {
+                if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
                     handshake.input_eof();
                 }
             }

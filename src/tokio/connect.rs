@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use alloc::boxed::Box;
+
+use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
 use ::tokio::time::{Instant, timeout_at};
 
 use super::accept::set_nodelay;
-use super::websocket::{WebSocket, after};
+use super::closing::after;
+use super::scratch::read_head;
+use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
 use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
@@ -27,42 +31,49 @@ use crate::random::{RandomMasks, nonce};
 /// [`Error::Uri`], [`Error::Io`] if no address can be reached, [`Error::Refused`] with the whole answer if
 /// the server does not upgrade, [`Error::Handshake`] if it does so wrongly, [`Error::Timeout`] after
 /// [`Options::handshake_timeout`], [`Error::Unsupported`] for `wss://`.
-pub async fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
-    connect_with(uri, Options::new(), Ok).await
+pub fn connect(uri: &str) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>> {
+    connect_with(uri, Options::new(), Ok)
 }
 
 /// Connects as [`connect`] does, after `prepare` has added subprotocols and fields to the request.
 ///
 /// # Errors
 /// As [`connect`]; [`Error::Build`] if `prepare` fails.
-pub async fn connect_with<F>(uri: &str, options: Options, prepare: F) -> Result<WebSocket<TcpStream>, Error>
+pub fn connect_with<F>(
+    uri: &str,
+    options: Options,
+    prepare: F,
+) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>>
 where
     F: FnOnce(ClientRequest) -> Result<ClientRequest, BuildError>,
 {
-    let uri = WebSocketUri::parse(uri)?;
-    if uri.is_secure() {
-        return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
-    }
-    let request = prepare(ClientRequest::from_uri(&uri))?;
-    let deadline = after(options.handshake_timeout);
-    let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
-    let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
-    shake_hands(stream, &request, options, deadline).await
+    // On the heap until it is done, as `accept_with`.
+    Box::pin(async move {
+        let uri = WebSocketUri::parse(uri)?;
+        if uri.is_secure() {
+            return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
+        }
+        let request = prepare(ClientRequest::from_uri(&uri))?;
+        let deadline = after(options.handshake_timeout);
+        let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
+        let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
+        shake_hands(stream, &request, options, deadline).await
+    })
 }
 
 /// Does the client's handshake over a stream that is connected already.
 ///
 /// # Errors
 /// As [`connect`].
-pub async fn connect_over<S>(
+pub fn connect_over<S>(
     stream: S,
     request: &ClientRequest,
     options: Options,
-) -> Result<WebSocket<S>, Error>
+) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    shake_hands(stream, request, options, after(options.handshake_timeout)).await
+    Box::pin(async move { shake_hands(stream, request, options, after(options.handshake_timeout)).await })
 }
 
 async fn shake_hands<S>(
@@ -72,7 +83,7 @@ async fn shake_hands<S>(
     deadline: Instant,
 ) -> Result<WebSocket<S>, Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     set_nodelay(&stream);
     let mut handshake = ClientHandshake::with_limits(&options.offer(request), nonce(), options.limits);
@@ -83,7 +94,7 @@ where
             if let Some(established) = handshake.poll()? {
                 return Ok::<_, Error>(established);
             }
-            if stream.read_buf(handshake.input()).await? == 0 {
+            if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
                 handshake.input_eof();
             }
         }

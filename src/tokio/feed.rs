@@ -13,8 +13,9 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`] hands the message back: see [`SendErrorKind`](crate::proto::SendErrorKind).
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.connection.send(message)?;
-        self.note_closing();
+        let mut driver = self.driver();
+        driver.connection.send(message)?;
+        driver.note_closing();
         Ok(())
     }
 
@@ -23,7 +24,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
-        Ok(self.connection.send_text(text)?)
+        Ok(self.driver().connection.send_text(text)?)
     }
 
     /// Queues a copy of some bytes. Never waits.
@@ -31,7 +32,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        Ok(self.connection.send_binary(bytes)?)
+        Ok(self.driver().connection.send_binary(bytes)?)
     }
 
     /// Queues a message that was encoded once for many connections. Never waits.
@@ -39,7 +40,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
-        Ok(self.connection.send_prepared(message)?)
+        Ok(self.driver().connection.send_prepared(message)?)
     }
 
     /// Queues a piece of a message whose length need not be known: see
@@ -49,20 +50,20 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`], and nothing was queued.
     pub fn feed_fragment(&mut self, kind: Kind, data: &[u8], last: bool) -> Result<(), Error> {
-        Ok(self.connection.send_fragment(kind, data, last)?)
+        Ok(self.driver().connection.send_fragment(kind, data, last)?)
     }
 
     /// Whether messages taken from now on are compressed, if permessage-deflate was agreed on: see
     /// [`Sender::compress`](crate::proto::Sender::compress).
     #[cfg(feature = "deflate")]
-    pub const fn compress(&mut self, on: bool) {
-        self.connection.compress(on);
+    pub fn compress(&mut self, on: bool) {
+        self.driver().connection.compress(on);
     }
 
     /// Gives back the memory that context takeover holds for the next message to send: see
     /// [`Sender::forget_context`](crate::proto::Sender::forget_context).
     #[cfg(feature = "deflate")]
     pub fn forget_context(&mut self) {
-        self.connection.forget_context();
+        self.driver().connection.forget_context();
     }
 }

@@ -21,8 +21,12 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod closing;
 mod connect;
+mod driver;
 mod feed;
+mod held;
+mod scratch;
 mod stream;
 mod wakers;
 mod websocket;

@@ -96,7 +96,9 @@ pub(crate) fn messages(frames: Vec<Sent>) -> Vec<OnWire> {
 #[track_caller]
 pub(crate) fn everywhere(role: Role, config: Config, deflate: Deflate, input: &[u8]) -> Outcome {
     let mut all = vec![vec![], (1..input.len()).collect()];
-    let here = |cut: &usize| input.len() <= 300 || *cut <= 40 || *cut + 20 >= input.len() || *cut % 509 == 0;
+    let here = |cut: &usize| {
+        input.len() <= 300 || *cut <= 40 || *cut + 20 >= input.len() || (*cut).is_multiple_of(509)
+    };
     all.extend((1..input.len()).filter(here).map(|cut| vec![cut]));
     if input.len() <= 24 {
         all.extend((1..input.len()).flat_map(|one| (one + 1..input.len()).map(move |two| vec![one, two])));

@@ -44,6 +44,16 @@ impl Compressor {
         self.agreed.is_some() && self.wanted && len.is_none_or(is_worth_it)
     }
 
+    /// Whether any message may be compressed.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.agreed.is_some()
+    }
+
+    /// The longest payload that is not worth it.
+    pub(crate) const fn most_plain(config: &Config) -> usize {
+        config.deflate_above as usize
+    }
+
     /// Says whether messages are to be compressed from now on.
     pub(crate) const fn want(&mut self, on: bool) {
         self.wanted = on;

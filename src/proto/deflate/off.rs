@@ -44,6 +44,14 @@ impl Compressor {
         false
     }
 
+    pub(crate) const fn is_on(&self) -> bool {
+        false
+    }
+
+    pub(crate) const fn most_plain(_: &Config) -> usize {
+        0
+    }
+
     pub(crate) const fn message(&mut self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }

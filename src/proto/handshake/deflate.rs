@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn wishes() -> impl Iterator<Item = Deflate> + Clone {
-        let ends = (0..2 * 8).map(|number: u8| (number % 2 == 0, 8 + number / 2));
+        let ends = (0..2 * 8).map(|number: u8| (number.is_multiple_of(2), 8 + number / 2));
         ends.clone().flat_map(move |server| ends.clone().map(move |client| of(server, client)))
     }
 

@@ -67,6 +67,11 @@ impl ServerHandshake {
         with_room(&mut self.input)
     }
 
+    /// Appends bytes that came to [`input`](Self::input), in memory of their size.
+    pub fn feed(&mut self, data: &[u8]) {
+        self.input.extend_from_slice(data);
+    }
+
     /// Tells that the transport has no more bytes for us.
     pub const fn input_eof(&mut self) {
         self.eof = true;

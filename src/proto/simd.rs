@@ -1,0 +1,387 @@
+//! The loops of masking (RFC 6455 §5.3), which also tell whether what they write is ASCII. A short payload takes
+//! a few words from either end, a longer one the widest vectors that the processor has.
+
+#![expect(
+    unsafe_code,
+    reason = "words that overlap, memory that is not initialised yet, and instructions found at run time"
+)]
+
+use alloc::vec::Vec;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// XORs `bytes` with `key`, repeated, whose first byte is for the byte `offset` before them. Tells whether the
+/// result is ASCII.
+#[inline(always)]
+pub(crate) fn xor(bytes: &mut [u8], key: [u8; 4], offset: usize) -> bool {
+    let to = bytes.as_mut_ptr();
+    // SAFETY: both point to the bytes of `bytes`, which is borrowed mutably.
+    unsafe { dispatch(to, to, bytes.len(), turned(twice(key), offset)) & HIGH == 0 }
+}
+
+/// Appends `from`, XORed with `key`, repeated, to `to`.
+#[inline(always)]
+pub(crate) fn append(from: &[u8], to: &mut Vec<u8>, key: [u8; 4]) {
+    to.reserve(from.len());
+    // SAFETY: `reserve` made room for as many bytes behind the end of `to`, in memory that is its own;
+    // `dispatch` writes all of them.
+    unsafe {
+        let end = to.as_mut_ptr().add(to.len());
+        dispatch(from.as_ptr(), end, from.len(), twice(key));
+        to.set_len(to.len() + from.len());
+    }
+}
+
+/// Whether `bytes`, which are at most [`SHORT`] long, are ASCII.
+#[inline(always)]
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    assert!(bytes.len() <= SHORT);
+    let from = bytes.as_ptr();
+    // SAFETY: `bytes` is not longer than SHORT; without WRITE nothing is written.
+    unsafe { words::<false>(from, from.cast_mut(), bytes.len(), 0) & HIGH == 0 }
+}
+
+/// Writes the bytes from `from`, XORed with `key`, to `to`. Gives the OR of words that hold all that was written.
+///
+/// # Safety
+/// `from` can be read, `to` written, for `len` bytes; they are the same, or do not overlap.
+#[inline(always)]
+unsafe fn dispatch(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+    // SAFETY: the caller's promise, and the lengths that the functions ask for; `best` gives what the processor
+    // can run.
+    unsafe { if len <= SHORT { words::<true>(from, to, len, key) } else { best()(from, to, len, key) } }
+}
+
+/// Half of the words are counted from the start, half from the end; where they meet they overlap. No length
+/// takes a loop.
+///
+/// # Safety
+/// As for [`dispatch`], and `len <= SHORT`. Without `WRITE`, `to` need not be writable.
+#[inline(always)]
+unsafe fn words<const WRITE: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+    // SAFETY: each arm reads and writes, from the start and up to the end, no more than the least length that it
+    // takes. All is read before anything is written.
+    unsafe {
+        match len {
+            0 => 0,
+            1..=3 => {
+                let mut seen = 0;
+                for (at, key) in key.to_ne_bytes().into_iter().enumerate().take(3) {
+                    if at < len {
+                        let byte = from.add(at).read() ^ key;
+                        if WRITE {
+                            to.add(at).write(byte);
+                        }
+                        seen |= byte;
+                    }
+                }
+                u64::from(seen)
+            }
+            4..=7 => {
+                let end = len - 4;
+                let head = from.cast::<u32>().read_unaligned() ^ key as u32;
+                let tail = from.add(end).cast::<u32>().read_unaligned() ^ turned(key, end) as u32;
+                if WRITE {
+                    to.cast::<u32>().write_unaligned(head);
+                    to.add(end).cast::<u32>().write_unaligned(tail);
+                }
+                u64::from(head | tail)
+            }
+            8..=16 => ends::<1, WRITE>(from, to, len, key),
+            17..=32 => ends::<2, WRITE>(from, to, len, key),
+            _ => ends::<4, WRITE>(from, to, len, key),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`words`], and `N * 8 <= len <= N * 16`.
+#[inline(always)]
+unsafe fn ends<const N: usize, const WRITE: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+    let end = len - N * 8;
+    // SAFETY: N words at the start, and N words up to the end, lie within `len`. All is read before anything is
+    // written.
+    unsafe {
+        let end_key = turned(key, end);
+        let head = from.cast::<[u64; N]>().read_unaligned().map(|word| word ^ key);
+        let tail = from.add(end).cast::<[u64; N]>().read_unaligned().map(|word| word ^ end_key);
+        if WRITE {
+            to.cast::<[u64; N]>().write_unaligned(head);
+            to.add(end).cast::<[u64; N]>().write_unaligned(tail);
+        }
+        (0..N).fold(0, |seen, i| seen | head[i] | tail[i])
+    }
+}
+
+/// What masks more than [`SHORT`] bytes: one of the functions below.
+type Long = unsafe fn(*const u8, *mut u8, usize, u64) -> u64;
+
+/// The fastest that the processor can run.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[inline(always)]
+fn best() -> Long {
+    // Looks for the best, and is itself none of them.
+    unsafe fn find(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+        let found = detect();
+        BEST.store(found as *mut (), Ordering::Relaxed);
+        // SAFETY: the caller's promise; the processor can run what `detect` gives.
+        unsafe { found(from, to, len, key) }
+    }
+    static BEST: AtomicPtr<()> = AtomicPtr::new(find as Long as *mut ());
+    // SAFETY: BEST holds nothing but functions of this type.
+    unsafe { core::mem::transmute::<*mut (), Long>(BEST.load(Ordering::Relaxed)) }
+}
+
+#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+#[inline(always)]
+fn best() -> Long {
+    detect()
+}
+
+/// The fastest that the processor can run, or, without `std`, that the target is sure to.
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Long {
+    #[cfg(feature = "std")]
+    use std::is_x86_feature_detected as has;
+    #[cfg(not(feature = "std"))]
+    macro_rules! has {
+        ($feature:tt) => {
+            cfg!(target_feature = $feature)
+        };
+    }
+    // The first processors with AVX-512 slow down when they use it; those that have VBMI2 do not.
+    let (has_avx512, is_late) = (has!("avx512f"), has!("avx512vbmi2"));
+    if has_avx512 && is_late {
+        avx512
+    } else if has!("avx2") {
+        avx2
+    } else {
+        sse2
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn detect() -> Long {
+    neon
+}
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+fn detect() -> Long {
+    portable
+}
+
+/// A function that masks by vectors, four a step. What is not aligned at the start and at the end are whole
+/// vectors too, which overlap with the aligned ones.
+macro_rules! by_vectors {
+    ($(#[$attribute:meta])* $name:ident, $vector:ty, $splat:path, $xor:path, $or:path) => {
+        /// # Safety
+        /// As for [`dispatch`]; `len` is at least that of a vector; the processor has the instructions.
+        $(#[$attribute])*
+        unsafe fn $name(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+            const SIZE: usize = size_of::<$vector>();
+            let end = len - SIZE;
+            // SAFETY: `at` is at most `end` wherever a vector is read or written there, so that it ends within
+            // `len`. The first and the last are read before anything is written, and written after all else is
+            // read. An array of words is as long as a vector, and any bits are words.
+            unsafe {
+                let load = |at: usize, key| $xor(from.add(at).cast::<$vector>().read_unaligned(), key);
+                let store = |at: usize, vector| to.add(at).cast::<$vector>().write_unaligned(vector);
+                let splat = |key: u64| $splat(key.cast_signed());
+                let (head, tail) = (load(0, splat(key)), load(end, splat(turned(key, end))));
+                let mut seen = $or(head, tail);
+                // Stores that cross the border of a line of the cache cost twice.
+                let mut at = SIZE - to.addr() % SIZE;
+                let key = splat(turned(key, at));
+                while at + 4 * SIZE <= end {
+                    let (a, b) = (load(at, key), load(at + SIZE, key));
+                    let (c, d) = (load(at + 2 * SIZE, key), load(at + 3 * SIZE, key));
+                    store(at, a);
+                    store(at + SIZE, b);
+                    store(at + 2 * SIZE, c);
+                    store(at + 3 * SIZE, d);
+                    seen = $or($or(seen, $or(a, b)), $or(c, d));
+                    at += 4 * SIZE;
+                }
+                while at < end {
+                    let vector = load(at, key);
+                    store(at, vector);
+                    seen = $or(seen, vector);
+                    at += SIZE;
+                }
+                store(0, head);
+                store(end, tail);
+                let words: [u64; SIZE / 8] = core::mem::transmute(seen);
+                words.into_iter().fold(0, |seen, word| seen | word)
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64 as arch;
+
+#[cfg(target_arch = "x86_64")]
+by_vectors!(
+    #[target_feature(enable = "avx512f")]
+    avx512,
+    arch::__m512i,
+    arch::_mm512_set1_epi64,
+    arch::_mm512_xor_si512,
+    arch::_mm512_or_si512
+);
+#[cfg(target_arch = "x86_64")]
+by_vectors!(
+    #[target_feature(enable = "avx2")]
+    avx2,
+    arch::__m256i,
+    arch::_mm256_set1_epi64x,
+    arch::_mm256_xor_si256,
+    arch::_mm256_or_si256
+);
+#[cfg(target_arch = "x86_64")]
+by_vectors!(sse2, arch::__m128i, arch::_mm_set1_epi64x, arch::_mm_xor_si128, arch::_mm_or_si128);
+
+#[cfg(target_arch = "aarch64")]
+use core::arch::aarch64 as arch;
+
+#[cfg(target_arch = "aarch64")]
+by_vectors!(neon, arch::int64x2_t, arch::vdupq_n_s64, arch::veorq_s64, arch::vorrq_s64);
+
+#[cfg(any(test, not(any(target_arch = "aarch64", target_arch = "x86_64"))))]
+by_vectors!(portable, i64, core::convert::identity, core::ops::BitXor::bitxor, core::ops::BitOr::bitor);
+
+/// The key twice, as a word.
+#[inline(always)]
+fn twice(key: [u8; 4]) -> u64 {
+    let key = u64::from(u32::from_ne_bytes(key));
+    key << 32 | key
+}
+
+/// The key for the bytes from `at` on.
+#[inline(always)]
+fn turned(key: u64, at: usize) -> u64 {
+    // In memory order, the first byte of the rotated key is the one for the byte at `at`.
+    let bits = (at % 4) as u32 * 8;
+    if cfg!(target_endian = "big") { key.rotate_left(bits) } else { key.rotate_right(bits) }
+}
+
+/// What is not longer takes words, in the place of the call; vectors, which are not longer than this, win above.
+pub(crate) const SHORT: usize = 64;
+
+/// The bits that ASCII does not have.
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const KEY: [u8; 4] = [0x01, 0x02, 0x44, 0x7F];
+
+    /// Byte by byte, as RFC 6455 §5.3 defines it.
+    fn naive(bytes: &[u8], key: [u8; 4], offset: usize) -> Vec<u8> {
+        bytes.iter().zip(0..).map(|(byte, i)| byte ^ key[(i + offset) % 4]).collect()
+    }
+
+    /// ASCII under KEY, with a byte that is not at `spoilt`, if there is such a byte.
+    fn masked(len: usize, spoilt: usize) -> Vec<u8> {
+        let text: Vec<u8> = (0..len).map(|i| if i == spoilt { 0xC3 } else { (i * 7 % 128) as u8 }).collect();
+        naive(&text, KEY, 0)
+    }
+
+    /// All functions that this processor can run.
+    fn long() -> Vec<(&'static str, Long)> {
+        let mut all: Vec<(&'static str, Long)> = vec![("best", best()), ("portable", portable)];
+        #[cfg(target_arch = "x86_64")]
+        all.push(("sse2", sse2));
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            if std::is_x86_feature_detected!("avx2") {
+                all.push(("avx2", avx2));
+            }
+            if std::is_x86_feature_detected!("avx512f") {
+                all.push(("avx512", avx512));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.push(("neon", neon));
+        all
+    }
+
+    #[test]
+    fn each_path_equals_the_naive_twin_at_each_length_and_alignment() {
+        for (name, long) in long() {
+            for len in (SHORT + 1..SHORT + 600).chain([4096, 16_385]) {
+                let from = masked(len, usize::MAX);
+                let plain = naive(&from, KEY, 0);
+                for start in [0, 1, 2, 6, 14, 31, 33, 63] {
+                    let mut memory = vec![0xA5; start + len + SHORT];
+                    let to = memory[start..].as_mut_ptr();
+                    // SAFETY: `from` and what follows `to` in `memory` are longer than SHORT and at least `len`.
+                    let seen = unsafe { long(from.as_ptr(), to, len, twice(KEY)) };
+                    assert_eq!(memory[start..start + len], plain, "{name}, copied, {len} from {start}");
+                    assert_eq!(seen & HIGH, 0, "{name}, {len} from {start}");
+                    // SAFETY: the same.
+                    unsafe { long(to, to, len, twice(KEY)) };
+                    assert_eq!(memory[start..start + len], from, "{name}, in place, {len} from {start}");
+                    let (before, after) = (&memory[..start], &memory[start + len..]);
+                    assert!(
+                        before.iter().chain(after).all(|&byte| byte == 0xA5),
+                        "{name}, {len} from {start}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_path_sees_the_one_byte_that_is_not_ascii() {
+        for (name, long) in long() {
+            for len in [65, 100, 128, 200, 513, 700] {
+                for spoilt in 0..len {
+                    let mut bytes = masked(len, spoilt);
+                    let to = bytes.as_mut_ptr();
+                    // SAFETY: `bytes` is longer than SHORT and is `len` bytes long.
+                    let seen = unsafe { long(to, to, len, twice(KEY)) };
+                    assert_ne!(seen & HIGH, 0, "{name}, length {len}, byte {spoilt}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn short_and_long_equal_the_naive_twin_at_each_offset() {
+        for len in 0..200_usize {
+            for offset in 0..5 {
+                for spoilt in [0, len / 2, len.saturating_sub(1), len] {
+                    let from = masked(len, spoilt);
+                    let plain = naive(&from, KEY, offset);
+                    let mut bytes = from.clone();
+                    assert_eq!(xor(&mut bytes, KEY, offset), plain.is_ascii(), "{len}, {offset}, {spoilt}");
+                    assert_eq!(bytes, plain, "{len}, {offset}");
+                }
+            }
+            let from = masked(len, len);
+            for capacity in [2, len + 2, len + 100] {
+                let mut to = Vec::with_capacity(capacity);
+                to.extend_from_slice(b"ab");
+                append(&from, &mut to, KEY);
+                assert_eq!((&to[..2], &to[2..]), (&b"ab"[..], &naive(&from, KEY, 0)[..]), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_text_is_ascii_unless_one_byte_is_not() {
+        for len in 0..=SHORT {
+            let mut bytes = vec![0x7F; len];
+            assert!(is_ascii(&bytes));
+            for spoilt in 0..len {
+                bytes[spoilt] = 0x80;
+                assert!(!is_ascii(&bytes), "length {len}, byte {spoilt}");
+                bytes[spoilt] = 0x7F;
+            }
+        }
+    }
+}

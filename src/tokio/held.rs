@@ -1,0 +1,125 @@
+//! Frames that were taken and are held back for others to join them: who writes them if their task does not
+//! come back to the socket.
+//!
+//! A task cannot be told that it is about to suspend. But a second task on the same thread, woken when the first
+//! frame is held, runs no earlier than that, and no later than the runtime's next turn. There is one such task for
+//! each thread that holds frames; it sleeps unless there are some.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::mem;
+use core::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ::tokio::runtime::{Handle, Id};
+
+/// A socket that can hold frames back.
+pub(super) trait Held: Send + Sync {
+    /// Writes what is held, as far as the stream takes it at once. False if something is left.
+    fn write_held(&self) -> bool;
+
+    /// Writes the rest of it.
+    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Has the frames that `socket` holds written once the task that is running suspends. False if no runtime is
+/// running that could do so.
+pub(super) fn hold(socket: impl Fn() -> Arc<dyn Held>) -> bool {
+    let Ok(runtime) = Handle::try_current() else { return false };
+    let pushed = WRITER.try_with(|writer| {
+        let mut writer = writer.borrow_mut();
+        let known = writer.as_ref().filter(|writer| writer.runtime == runtime.id());
+        known.is_some_and(|known| known.queue.push(&socket))
+            || writer.insert(Writer::spawn(&runtime)).queue.push(&socket)
+    });
+    pushed.unwrap_or(false)
+}
+
+/// The task that writes for a thread, within the runtime that last ran there.
+struct Writer {
+    runtime: Id,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    sockets: Vec<Arc<dyn Held>>,
+    waker: Option<Waker>,
+    /// The runtime ended, and the task with it.
+    ended: bool,
+}
+
+impl Writer {
+    fn spawn(runtime: &Handle) -> Self {
+        let queue = Arc::new(Queue::default());
+        let end = End(queue.clone());
+        runtime.spawn(async move {
+            let mut sockets = Vec::new();
+            loop {
+                poll_fn(|cx| end.0.poll_take(&mut sockets, cx)).await;
+                for socket in sockets.drain(..) {
+                    if !socket.write_held() {
+                        ::tokio::spawn(async move { poll_fn(|cx| socket.poll_held(cx)).await });
+                    }
+                }
+            }
+        });
+        Self { runtime: runtime.id(), queue }
+    }
+}
+
+impl Queue {
+    /// False if nobody will look at it.
+    fn push(&self, socket: &impl Fn() -> Arc<dyn Held>) -> bool {
+        let mut state = self.lock();
+        if state.ended {
+            return false;
+        }
+        state.sockets.push(socket());
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.sockets.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mem::swap(&mut state.sockets, sockets);
+        Poll::Ready(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Part of the task: dropped when its runtime ends.
+struct End(Arc<Queue>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        // The sockets may hold the last of something that comes back here.
+        let sockets = mem::take(&mut state.sockets);
+        drop(state);
+        drop(sockets);
+    }
+}
+
+std::thread_local! {
+    static WRITER: RefCell<Option<Writer>> = const { RefCell::new(None) };
+}

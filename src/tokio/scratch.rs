@@ -1,0 +1,92 @@
+//! The read buffers of a thread: large, in its cache, and with a connection only while that parses what it read.
+
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::Poll;
+use std::io;
+
+use ::tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::{BufMut, BytesMut};
+
+/// An empty buffer of [`SIZE`].
+pub(super) fn take() -> BytesMut {
+    // At the end of a thread its buffers are gone before its sockets may be.
+    let kept = BUFFERS.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
+    kept.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
+}
+
+pub(super) fn put(mut buffer: BytesMut) {
+    buffer.clear();
+    // Shorter if it was split, or moved on.
+    if buffer.capacity() >= SIZE {
+        let _ = BUFFERS.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < MOST_FREE {
+                kept.push(buffer);
+            }
+        });
+    }
+}
+
+/// Reads a little, for a handshake: what came goes to `feed`.
+pub(super) async fn read_head<S>(stream: &mut S, feed: impl FnOnce(&[u8])) -> io::Result<usize>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut feed = Some(feed);
+    poll_fn(|cx| {
+        let mut buffer = take();
+        let read = pin!(stream.read_buf(&mut (&mut buffer).limit(MOST_HEAD))).poll(cx);
+        if let Poll::Ready(Ok(1..)) = read
+            && let Some(feed) = feed.take()
+        {
+            feed(&buffer);
+        }
+        put(buffer);
+        read
+    })
+    .await
+}
+
+/// The right to leave a buffer with a connection for as long as the application does other things.
+#[derive(Debug)]
+pub(super) struct Lease(());
+
+impl Lease {
+    /// One of the few that there are for all threads.
+    pub(super) fn new() -> Option<Self> {
+        let before = LEASES.fetch_add(1, Ordering::Relaxed);
+        // Dropped, and so given back, if it is one too many.
+        Some(Self(())).filter(|_| before < MOST_LEASES)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        LEASES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+std::thread_local! {
+    static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+static LEASES: AtomicUsize = AtomicUsize::new(0);
+
+/// The size of a buffer: what a read can bring at most. A burst of a few messages of 64 KiB fits, and the cache of
+/// a core holds it.
+pub(super) const SIZE: usize = 512 << 10;
+
+/// The most that a read brings of a handshake.
+const MOST_HEAD: usize = 4 << 10;
+
+/// How many free buffers a thread keeps: one to read into, and one that comes back after a lease.
+const MOST_FREE: usize = 2;
+
+/// How many buffers can be with connections at a time: 8 MiB.
+const MOST_LEASES: usize = 16;
