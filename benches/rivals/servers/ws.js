@@ -7,6 +7,7 @@ const { WebSocketServer } = require('ws');
 
 const { values } = parseArgs({
     options: {
+        port: { type: 'string', default: '0' },
         mode: { type: 'string', default: 'plain' },
         level: { type: 'string', default: '6' },
         bits: { type: 'string', default: '15' },
@@ -27,7 +28,7 @@ if (values.bits !== '15') {
 
 const server = new WebSocketServer({
     host: '127.0.0.1',
-    port: 0,
+    port: Number(values.port),
     perMessageDeflate: values.mode === 'plain' ? false : deflate,
 });
 server.on('listening', () => console.log(`127.0.0.1:${server.address().port}`));

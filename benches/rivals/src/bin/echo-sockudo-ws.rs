@@ -1,11 +1,12 @@
-//! sockudo-ws, with its own handshake and negotiation, as its server for the Autobahn suite uses them.
+//! sockudo-ws with its default configuration and its own handshake and negotiation, as its server for the Autobahn
+//! suite uses them.
 
 use bytes::BytesMut;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{Sink, Stream};
 use sockudo_ws::deflate::{DeflateWindowBits, negotiate_server_deflate};
 use sockudo_ws::handshake::{build_response, generate_accept_key, parse_request};
 use sockudo_ws::{CompressedWebSocketStream, Config, DeflateConfig, Error, Message, WebSocketStream};
-use taut_rivals::{Mode, Settings, serve};
+use taut_rivals::{Mode, Settings, echo_while_ready, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,17 +23,14 @@ async fn echo(mut stream: TcpStream, settings: Settings) -> Result<(), Error> {
     }
 }
 
-async fn echo_all<S>(mut socket: S) -> Result<(), Error>
+async fn echo_all<S>(socket: S) -> Result<(), Error>
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
-    while let Some(message) = socket.next().await {
-        let message = message?;
-        if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            socket.send(message).await?;
-        }
-    }
-    Ok(())
+    echo_while_ready(socket, |message: Result<Message, Error>| {
+        message.map(|message| matches!(message, Message::Text(_) | Message::Binary(_)).then_some(message))
+    })
+    .await
 }
 
 /// Reads a request and accepts it; gives what was agreed on of permessage-deflate.

@@ -1,16 +1,21 @@
-//! taut, with its defaults but for the level and the parameters that are asked for.
+//! taut, with its defaults but for the level and the parameters that are asked for: in the loop that everybody writes,
+//! or with a function that is called with each message.
 
 use taut::proto::handshake::Accept;
-use taut::proto::{Config, Deflate};
-use taut::tokio::{Options, accept_with};
-use taut_rivals::{Mode, Settings, serve};
+use taut::proto::{Config, Deflate, EventRef};
+use taut::tokio::{Options, WebSocket, accept_with};
+use taut_rivals::{Form, Mode, Settings, serve};
 use tokio::net::TcpStream;
 
 fn main() -> Result<(), String> {
-    serve(echo)
+    // Each form is a future of its own: a connection has memory for the one that is asked for.
+    match Settings::from_arguments()?.form {
+        Form::Plain => serve(|stream, settings| async move { plain(accept(stream, settings).await?).await }),
+        Form::Each => serve(|stream, settings| async move { each(accept(stream, settings).await?).await }),
+    }
 }
 
-async fn echo(stream: TcpStream, settings: Settings) -> Result<(), taut::Error> {
+async fn accept(stream: TcpStream, settings: Settings) -> Result<WebSocket<TcpStream>, taut::Error> {
     let deflate = match settings.mode {
         Mode::Plain => None,
         Mode::NoTakeover => Some(Deflate::no_context_takeover()),
@@ -18,11 +23,22 @@ async fn echo(stream: TcpStream, settings: Settings) -> Result<(), taut::Error> 
     };
     let deflate = deflate.map(|deflate| deflate.server_max_window_bits(settings.window_bits));
     let options = Options::new().config(Config::new().deflate_level(settings.level)).deflate(deflate);
-    let mut socket = accept_with(stream, options, |_| Ok(Accept::new())).await?;
+    accept_with(stream, options, |_| Ok(Accept::new())).await
+}
+
+async fn plain(mut socket: WebSocket<TcpStream>) -> Result<(), taut::Error> {
     while let Some(message) = socket.recv().await? {
         if message.is_data() {
             socket.send(message).await?;
         }
     }
     Ok(())
+}
+
+async fn each(mut socket: WebSocket<TcpStream>) -> Result<(), taut::Error> {
+    let answer = socket.recv_each(|event, sender| match event {
+        EventRef::Message(message) if message.is_data() => Ok(sender.send_ref(message)?),
+        _ => Ok(()),
+    });
+    answer.await
 }

@@ -1,16 +1,23 @@
-"""The measurements as SVG: bars from zero, one panel for each question."""
+"""permessage-deflate, as SVG: bars from zero, one panel for each question."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-from tables import MODE_NAMES, size_name
+from harness.deflate_tables import MODE_NAMES
+from harness.names import size_name
+from harness.svg import FAINT, INK, LINES, text
 
 # Told apart also by those who do not see red and green alike, and on paper.
 COLOURS = {"taut": "#0b6fa4", "yawc": "#e69f00", "yawc, lean": "#f3d07a", "sockudo-ws": "#7a8b99", "ws": "#3b9b6d"}
 GROUPS = {"plain": "plain", "no-takeover": "no takeover"}
-INK, FAINT, LINES = "#1f2328", "#59636e", "#d8dee4"
+
+# A server, its value and what is written beside it; a group of these; a panel of groups.
+Bar = tuple[str, float | None, str]
+Group = tuple[str, list[Bar]]
+Panel = tuple[str, list[Group]]
 
 PANEL = 430
 BAR, GAP = 15, 9
@@ -18,7 +25,7 @@ LEFT, RIGHT = 92, 90
 TOP, BOTTOM = 58, 40
 
 
-def cpu(results):
+def cpu(results: dict) -> str:
     """A panel for each size and context; in it a group for each level."""
     rows = [row for row in results["echo"] if row["mode"] != "plain"]
     panels = []
@@ -49,7 +56,7 @@ def cpu(results):
     )
 
 
-def memory(results):
+def memory(results: dict) -> str:
     """One panel without the windows of context takeover, one with them."""
     panels = []
     for title, modes in (
@@ -72,13 +79,14 @@ def memory(results):
         "Memory of an idle connection",
         "Resident KiB of the server for each connection that exchanged a dozen messages of "
         f"{size_name(results['settings']['memory_size'])} and fell silent (less is better).",
-        f"{results['settings']['idle_connections']} connections. Median of {results['settings']['memory_rounds']} rounds.",
+        f"{results['settings']['idle_connections']} connections. Median of {results['settings']['memory_rounds']} "
+        "rounds.",
         "KiB",
         panels,
     )
 
 
-def picture(title, subtitle, conditions, unit, panels):
+def picture(title: str, subtitle: str, conditions: str, unit: str, panels: list[Panel]) -> str:
     """Two panels beside each other in a row, on one scale."""
     rows = [panels[number : number + 2] for number in range(0, len(panels), 2)]
     heights = [max(height(groups) for _, groups in row) for row in rows]
@@ -108,12 +116,14 @@ def picture(title, subtitle, conditions, unit, panels):
     return "\n".join([*parts, "</svg>", ""])
 
 
-def height(groups):
+def height(groups: list[Group]) -> int:
     bars = sum(len(bars) for _, bars in groups)
     return TOP + bars * BAR + len(groups) * GAP + BOTTOM
 
 
-def panel(left, top, name, unit, groups, axis):
+def panel(
+    left: int, top: int, name: str, unit: str, groups: list[Group], axis: tuple[float, float]
+) -> Iterator[str]:
     step, most = axis
     wide = PANEL - LEFT - RIGHT
     bottom = top + height(groups) - BOTTOM
@@ -139,7 +149,7 @@ def panel(left, top, name, unit, groups, axis):
     yield f'<line x1="{left + LEFT}" y1="{top + 46}" x2="{left + LEFT}" y2="{bottom}" stroke="{FAINT}"/>'
 
 
-def scale(most):
+def scale(most: float) -> tuple[float, float]:
     """The step of the axis, and its end: four to eight round steps from zero."""
     step = 1e-3
     while True:
@@ -148,10 +158,3 @@ def scale(most):
                 count = int(-(-most // (step * factor)))
                 return step * factor, step * factor * count
         step *= 10
-
-
-def text(x, y, content, size, fill=INK, anchor="start", weight=400):
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" text-anchor="{anchor}" '
-        f'font-weight="{weight}" paint-order="stroke" stroke="#ffffff" stroke-width="3">{escape(content)}</text>'
-    )

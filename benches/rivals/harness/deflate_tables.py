@@ -1,8 +1,11 @@
-"""The measurements as tables in Markdown."""
+"""permessage-deflate, as tables in Markdown."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
+
+from harness.names import head, line, size_name
 
 # Less of a difference in bytes is none.
 MATTERS = 0.01
@@ -10,7 +13,7 @@ MATTERS = 0.01
 MODE_NAMES = {"plain": "no compression", "no-takeover": "no context takeover", "takeover": "context takeover"}
 
 
-def write_tables(results):
+def write_tables(results: dict) -> str:
     settings = results["settings"]
     parts = ["# permessage-deflate: taut and rivals", "", *machine(results), ""]
     parts += ["## Echo", "", *echo_introduction(settings), ""]
@@ -25,7 +28,7 @@ def write_tables(results):
     return "\n".join(parts)
 
 
-def machine(results):
+def machine(results: dict) -> Iterator[str]:
     told = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     others = [share for row in results["echo"] for share in row.get("others", [])]
@@ -39,7 +42,7 @@ def machine(results):
         )
 
 
-def echo_introduction(settings):
+def echo_introduction(settings: dict) -> Iterator[str]:
     yield (
         f"CPU time of the server for each message (user and system), median of {settings['rounds']} rounds of "
         f"{settings['seconds']:g} s of it; {settings['connections']} connections, one message on its way on each. "
@@ -48,7 +51,7 @@ def echo_introduction(settings):
     )
 
 
-def echo_table(results, size):
+def echo_table(results: dict, size: int) -> Iterator[str]:
     rows = [row for row in results["echo"] if row["size"] == size]
     yield from head(("context", "level", "server", "µs a message", "±", "sent", "messages/s"), 3)
     for row in rows:
@@ -67,7 +70,7 @@ def echo_table(results, size):
         )
 
 
-def defaults_table(results, sizes):
+def defaults_table(results: dict, sizes: list[int]) -> Iterator[str]:
     defaults = results["settings"]["defaults"]
     modes = ("no-takeover", "takeover")
     columns = [(size, mode) for size in sizes for mode in modes]
@@ -87,7 +90,7 @@ def defaults_table(results, sizes):
         yield line(server, level, *cells)
 
 
-def wins(results):
+def wins(results: dict) -> list[str]:
     """What rivals do in less time, fewer bytes or less memory, under the same settings."""
     base = results["settings"]["base"]
     found = []
@@ -114,7 +117,7 @@ def wins(results):
     return [text for _, text in sorted(found, key=lambda one: one[0])] or ["Nowhere in this run."]
 
 
-def memory_introduction(settings):
+def memory_introduction(settings: dict) -> Iterator[str]:
     yield (
         f"Resident bytes of the server for each of {settings['idle_connections']} connections that exchanged a dozen "
         f"messages of {size_name(settings['memory_size'])} in turns and fell silent, KiB, median of "
@@ -123,7 +126,7 @@ def memory_introduction(settings):
     )
 
 
-def memory_table(results):
+def memory_table(results: dict) -> Iterator[str]:
     servers = list(dict.fromkeys(row["server"] for row in results["memory"]))
     yield from head(("context", "bits", *servers), 1)
     for mode, bits in dict.fromkeys((row["mode"], row["bits"]) for row in results["memory"]):
@@ -140,7 +143,7 @@ def memory_table(results):
         yield line(MODE_NAMES[mode], "" if mode == "plain" else bits, *cells)
 
 
-def instructions(results):
+def instructions(results: dict) -> Iterator[str]:
     yield (
         "In user space, counted by callgrind, which hides AVX-512 from the programs: nearly the same figure on every "
         "machine of this architecture, and not one of time. That of sockudo-ws differs by up to 3,500 between runs."
@@ -154,7 +157,7 @@ def instructions(results):
         yield line(MODE_NAMES[mode], level or "", *(f"{counts[server]:,}" for server in servers))
 
 
-def time_of(results, row):
+def time_of(results: dict, row: dict) -> str:
     text = f"{statistics.median(row['microseconds']):.1f}"
     base = results["settings"]["base"]
     if row["server"] == base:
@@ -163,28 +166,15 @@ def time_of(results, row):
     return f"{text} ({ratios(row, ours):.2f})" if "problem" not in ours else text
 
 
-def cell(results, size, mode, level, server):
+def cell(results: dict, size: int, mode: str, level: int, server: str) -> dict | None:
     wanted = (size, mode, level, server)
     rows = results["echo"]
     return next((r for r in rows if (r["size"], r["mode"], r["level"], r["server"]) == wanted), None)
 
 
-def ratios(row, ours):
+def ratios(row: dict, ours: dict) -> float:
     return statistics.median(theirs / own for theirs, own in zip(row["microseconds"], ours["microseconds"]))
 
 
-def spread(values):
+def spread(values: list[float]) -> float:
     return (max(values) - min(values)) / 2 / statistics.median(values)
-
-
-def size_name(size):
-    return f"{size // 1024} KiB" if size % 1024 == 0 else f"{size} B"
-
-
-def head(columns, names):
-    yield line(*columns)
-    yield "|" + "|".join("---" if number < names else "--:" for number in range(len(columns))) + "|"
-
-
-def line(*cells):
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"

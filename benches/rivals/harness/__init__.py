@@ -1,0 +1,1 @@
+"""Measures echo servers beside each other."""
