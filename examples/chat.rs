@@ -60,13 +60,14 @@ async fn talk(stream: TcpStream, room: broadcast::Sender<Said>, id: u64) -> Resu
     say(format!("guest {id} came"));
     let ended = loop {
         // Receiving also writes what was fed. While too much waits, the backlog grows instead.
-        let room_left = socket.connection().refusal() != Some(SendErrorKind::Full);
+        let room_left =
+            socket.with_connection(|connection| connection.refusal()) != Some(SendErrorKind::Full);
         full_since = if room_left { None } else { full_since.or_else(|| Some(Instant::now())) };
         let patience_ends = full_since.unwrap_or_else(Instant::now) + PATIENCE;
         tokio::select! {
             said = heard.recv(), if room_left => match said {
                 Ok(said) if said.by == id => {}
-                Ok(said) if socket.connection().refusal().is_none() => socket.feed_prepared(&said.message)?,
+                Ok(said) if socket.with_connection(|connection| connection.refusal()).is_none() => socket.feed_prepared(&said.message)?,
                 Ok(_) => {}
                 Err(_) => break socket.close(CloseCode::TRY_AGAIN, TOO_SLOW).await.map(|_| ()),
             },

@@ -25,12 +25,13 @@ async fn connected(request: ClientRequest, client: Options, server: Options, acc
     let served = taut::tokio::accept_with(far, server, |_| Ok(accept));
     let (client, server) = tokio::join!(taut::tokio::connect_over(near, &request, client), served);
     let (client, server) = (client.unwrap(), server.unwrap());
-    assert_eq!(client.connection().agreement(), server.connection().agreement());
+    let agreed = client.with_connection(|connection| connection.agreement().clone());
+    assert_eq!(agreed, server.with_connection(|connection| connection.agreement().clone()));
     [client, server]
 }
 
 fn agreed(socket: &Socket) -> Option<Deflate> {
-    socket.connection().agreement().deflate()
+    socket.with_connection(|connection| connection.agreement().deflate())
 }
 
 #[tokio::test]
@@ -105,7 +106,7 @@ async fn each_way_to_send_is_compressed_and_can_be_left_plain() {
         for compress in [true, false] {
             server.compress(compress);
             way(&mut server, &text);
-            let waiting = server.connection().queued();
+            let waiting = server.with_connection(|connection| connection.queued());
             assert_eq!(waiting < text.len() / 10, compress, "{waiting} bytes");
             let (flushed, received) = tokio::join!(server.flush(), client.recv());
             flushed.unwrap();

@@ -199,7 +199,7 @@ impl Case {
             Role::Server => from_ends(ours, others),
             Role::Client => from_ends(others, ours),
         });
-        let agreement = exchange.socket.connection().agreement().deflate();
+        let agreement = exchange.socket.with_connection(|connection| connection.agreement().deflate());
         check(agreement == agreed, &format!("we believe {agreement:?}"))?;
         let ends = |parameters: Parameters| (parameters.end(Role::Server), parameters.end(Role::Client));
         check(belief.map(ends) == answer.map(ends), "the peer believes something else")?;

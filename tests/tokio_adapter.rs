@@ -656,8 +656,8 @@ async fn sockets_do_not_delay_small_messages() {
     let uri = format!("ws://{address}/");
     let server = async { accept(listener.accept().await.unwrap().0).await };
     let (server, client) = ends(async { tokio::join!(server, connect(&uri)) }).await;
-    assert!(server.unwrap().get_ref().nodelay().unwrap());
-    assert!(client.unwrap().get_ref().nodelay().unwrap());
+    assert!(server.unwrap().with_stream(|stream| stream.nodelay()).unwrap());
+    assert!(client.unwrap().with_stream(|stream| stream.nodelay()).unwrap());
 
     let server = async { Incoming::read(listener.accept().await.unwrap().0, Options::new()).await };
     let client = async {
@@ -670,8 +670,8 @@ async fn sockets_do_not_delay_small_messages() {
     let (server, client) =
         ends(async { tokio::join!(async { server.await.unwrap().accept(Accept::new()).await }, client) })
             .await;
-    assert!(server.unwrap().get_ref().nodelay().unwrap());
-    assert!(client.unwrap().get_ref().nodelay().unwrap());
+    assert!(server.unwrap().with_stream(|stream| stream.nodelay()).unwrap());
+    assert!(client.unwrap().with_stream(|stream| stream.nodelay()).unwrap());
 }
 
 #[tokio::test]
@@ -696,8 +696,8 @@ async fn a_server_sees_the_request_and_chooses() {
     assert_eq!(seen.origin(), Some("http://example.com"));
     assert_eq!(seen.subprotocols().collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!((server.subprotocol(), client.subprotocol()), (Some("two"), Some("two")));
-    assert_eq!(server.connection().role(), Role::Server);
-    assert_eq!(client.connection().role(), Role::Client);
+    assert_eq!(server.with_connection(|connection| connection.role()), Role::Server);
+    assert_eq!(client.with_connection(|connection| connection.role()), Role::Client);
     client.send("hello").await.unwrap();
     assert_eq!(ends(server.recv()).await.unwrap(), Some(Message::text("hello")));
     server.send("hello to you").await.unwrap();

@@ -111,7 +111,7 @@ async fn a_close_that_is_answered_is_clean() {
         assert_clean(closed, 4000, "");
         ends(other).await.unwrap();
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(closing.connection().state(), State::Closed);
+        assert_eq!(closing.with_connection(|connection| connection.state()), State::Closed);
         assert_ended(&mut closing).await;
         assert_clean(closing.close(CloseCode::AWAY, "again").await, 4000, "");
         SinkExt::close(&mut closing).await.unwrap();
@@ -693,7 +693,7 @@ async fn a_reason_that_is_too_long_closes_nothing() {
             Err(Error::Reason(error)) => assert_eq!(error.len, 124),
             other => panic!("{other:?}"),
         }
-        assert_eq!(socket.connection().state(), State::Open);
+        assert_eq!(socket.with_connection(|connection| connection.state()), State::Open);
         ends(socket.send("still open")).await.unwrap();
         peer.push(&close_frame(role.peer(), 1000, ""));
         peer.finish();

@@ -16,14 +16,23 @@ use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::tokio::runtime::{Handle, Id};
+use ::tokio::task::yield_now;
 
 /// A socket that can hold frames back.
 pub(super) trait Held: Send + Sync {
-    /// Writes what is held, as far as the stream takes it at once. False if something is left.
-    fn write_held(&self) -> bool;
+    /// Writes what is held, as far as the stream takes it at once.
+    fn write_held(&self) -> Written;
 
     /// Writes the rest of it.
     fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// How much of what is held was written.
+pub(super) enum Written {
+    All,
+    Part,
+    /// Nothing, since somebody has the socket at this moment.
+    Busy,
 }
 
 /// Has the frames that `socket` holds written once the task that is running suspends. False if no runtime is
@@ -62,12 +71,21 @@ impl Writer {
         let end = End(queue.clone());
         runtime.spawn(async move {
             let mut sockets = Vec::new();
+            let mut busy = Vec::new();
             loop {
-                poll_fn(|cx| end.0.poll_take(&mut sockets, cx)).await;
+                poll_fn(|cx| end.0.poll_take(&mut sockets, !busy.is_empty(), cx)).await;
+                sockets.append(&mut busy);
                 for socket in sockets.drain(..) {
-                    if !socket.write_held() {
-                        ::tokio::spawn(async move { poll_fn(|cx| socket.poll_held(cx)).await });
+                    match socket.write_held() {
+                        Written::All => {}
+                        Written::Part => {
+                            ::tokio::spawn(async move { poll_fn(|cx| socket.poll_held(cx)).await });
+                        }
+                        Written::Busy => busy.push(socket),
                     }
+                }
+                if !busy.is_empty() {
+                    yield_now().await;
                 }
             }
         });
@@ -91,9 +109,10 @@ impl Queue {
         true
     }
 
-    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes the sockets that wait; waits for some unless there are `others`.
+    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, others: bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.sockets.is_empty() {
+        if state.sockets.is_empty() && !others {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }

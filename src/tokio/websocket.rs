@@ -16,7 +16,7 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 use spin::relax::Yield;
 
 use super::driver::Driver;
-use super::held::{self, Held};
+use super::held::{self, Held, Written};
 use super::wakers::Side;
 use crate::error::Error;
 use crate::proto::{
@@ -74,16 +74,16 @@ impl<S> WebSocket<S> {
         Self { shared: Arc::new(Shared { hold, subprotocol, driver }) }
     }
 
-    /// The stream.
-    #[must_use]
-    pub fn get_ref(&self) -> impl Deref<Target = S> + '_ {
-        Part(self.driver(), |driver| &driver.stream)
+    /// Looks at the stream. Nobody writes meanwhile; the methods of this socket wait for `look` to end, so that
+    /// calling one of them there waits for ever.
+    pub fn with_stream<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.driver().stream)
     }
 
-    /// The engine: what was agreed on, the state, how many bytes wait.
-    #[must_use]
-    pub fn connection(&self) -> impl Deref<Target = Connection> + '_ {
-        Part(self.driver(), |driver| &driver.connection)
+    /// Looks at the engine: what was agreed on, the state, how many bytes wait. As
+    /// [`with_stream`](Self::with_stream).
+    pub fn with_connection<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
+        look(&self.driver().connection)
     }
 
     /// The stream and the engine, with all that is buffered.
@@ -101,7 +101,7 @@ impl<S> WebSocket<S> {
     /// How the connection ended, once the peer's Close came, or cannot come any more.
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
-        self.connection().close_status()
+        self.with_connection(Connection::close_status)
     }
 
     /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be
@@ -278,12 +278,17 @@ impl<S> Shared<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Held for Shared<S> {
-    fn write_held(&self) -> bool {
-        let mut shared = self.lock();
-        let Some(driver) = shared.as_mut() else { return true };
+    fn write_held(&self) -> Written {
+        // Who has the lock may be in the application's handler, for as long as that likes.
+        let Some(mut shared) = self.driver.try_lock() else { return Written::Busy };
+        let Some(driver) = shared.as_mut() else { return Written::All };
         driver.held = false;
-        !driver.connection.wants_output()
-            || driver.poll_held(&mut Context::from_waker(Waker::noop())).is_ready()
+        let nothing = !driver.connection.wants_output();
+        if nothing || driver.poll_held(&mut Context::from_waker(Waker::noop())).is_ready() {
+            Written::All
+        } else {
+            Written::Part
+        }
     }
 
     fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -310,17 +315,6 @@ impl<S> DerefMut for DriverGuard<'_, S> {
 
 /// Why there is a driver.
 const PRESENT: &str = "only what consumes the socket takes it";
-
-/// A part of the driver.
-struct Part<'a, S, T>(DriverGuard<'a, S>, fn(&Driver<S>) -> &T);
-
-impl<S, T> Deref for Part<'_, S, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        (self.1)(&self.0)
-    }
-}
 
 /// Room for one message: see [`WebSocket::reserve`].
 #[derive(Debug)]

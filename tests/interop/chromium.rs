@@ -161,7 +161,7 @@ impl Tools {
         let options = Options::new().close_timeout(CLOSE_TIMEOUT);
         let request = ClientRequest::from_uri(&uri);
         let socket = connect_over(Counted::new(stream), &request, options).await.expect("Chromium accepts");
-        let agreed = socket.connection().agreement().deflate();
+        let agreed = socket.with_connection(|connection| connection.agreement().deflate());
         assert_eq!(agreed, Some(Deflate::new()), "Chromium's server compresses");
         let exchange = Exchange { socket, ours: None, others: None, close_timeout: CLOSE_TIMEOUT };
         Self { exchange, commands: 0, session: String::new(), loaded: false }

@@ -119,8 +119,7 @@ impl Exchange {
 
     /// The bytes written and read so far.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let stream = self.socket.get_ref();
-        (stream.written, stream.read)
+        self.socket.with_stream(|stream| (stream.written, stream.read))
     }
 }
 
