@@ -411,6 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let polled = self.with_wakers(Side::Held, cx, Self::poll_write);
         if polled.is_ready() {
             self.wakers.forget(Side::Held);
+            self.held = false;
         }
         polled
     }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::ops::{Deref, DerefMut};
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::proto::{
 ///
 /// **Cancel safety.** Every future here may be dropped at any time. [`recv`](Self::recv) loses nothing.
 /// [`send`](Self::send) takes the message when it is first polled, or hands it back; what it took is written
-/// in any case, whatever becomes of its future.
+/// whatever becomes of its future ([`new_local`](Self::new_local): by the next call that writes).
 ///
 /// **One write for many messages.** While messages that came together wait to be received, [`send`](Self::send)
 /// holds back what it takes: the answers to one read leave in one write, when the last of them was received, or
@@ -186,15 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Error::Send`] hands the message back. After any other error the message was taken, and the
     /// connection is of no more use. The errors of a write for which this did not wait come from the next call.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        let mut message = Some(message.into());
-        poll_fn(move |cx| {
-            if let Some(message) = message.take()
-                && self.take(message)?
-            {
-                return Poll::Ready(Ok(()));
-            }
-            self.driver().poll_flush(cx)
-        })
+        Sending { socket: self, message: Some(message.into()), waits: false }
     }
 
     /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
@@ -236,14 +229,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn take(&self, message: Message) -> Result<bool, Error> {
         let mut driver = self.driver();
         driver.connection.send(message)?;
-        let Some(hold) = self.shared.hold.filter(|_| driver.can_hold()) else {
-            driver.note_closing();
-            return Ok(false);
-        };
-        if !driver.held {
+        if driver.can_hold() {
+            return Ok(self.ask(&mut driver));
+        }
+        driver.note_closing();
+        Ok(false)
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// Has what waits written by another task, if the stream can get to one.
+    fn ask(&self, driver: &mut Driver<S>) -> bool {
+        if let (Some(hold), false) = (self.shared.hold, driver.held) {
             driver.held = held::hold(|| hold(&self.shared));
         }
-        Ok(driver.held)
+        driver.held
+    }
+}
+
+/// The future of [`WebSocket::send`].
+struct Sending<'a, S> {
+    socket: &'a mut WebSocket<S>,
+    message: Option<Message>,
+    waits: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(message) = self.message.take()
+            && self.socket.take(message)?
+        {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = self.socket.driver().poll_flush(cx);
+        self.waits = polled.is_pending();
+        polled
+    }
+}
+
+impl<S> Drop for Sending<'_, S> {
+    fn drop(&mut self) {
+        // What was taken is written, whether anybody waits for it or not.
+        if self.waits {
+            self.socket.ask(&mut self.socket.driver());
+        }
     }
 }
 
@@ -282,9 +313,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Held for Shared<S> {
         // Who has the lock may be in the application's handler, for as long as that likes.
         let Some(mut shared) = self.driver.try_lock() else { return Written::Busy };
         let Some(driver) = shared.as_mut() else { return Written::All };
-        driver.held = false;
         let nothing = !driver.connection.wants_output();
         if nothing || driver.poll_held(&mut Context::from_waker(Waker::noop())).is_ready() {
+            driver.held = false;
             Written::All
         } else {
             Written::Part
