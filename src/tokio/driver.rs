@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::io::{self, IoSlice};
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use ::tokio::task::coop;
+use ::tokio::task::{coop, yield_now};
 use bytes::Buf;
 
 use super::closing::{Closing, Stage};
@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         // As many reads as bring as much as a buffer holds; then others have their turn.
         let mut left = scratch::SIZE;
         loop {
-            if self.stage == Stage::Ended {
+            if self.is_ended() {
                 return Poll::Ready(Ok(()));
             }
             if let Err(error) = ready!(self.poll_hand_over(cx, handler)) {
@@ -230,9 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Ready(Err(error));
             }
             if left == 0 {
+                let _ = self.with_wakers(Side::Receive, cx, Self::poll_write);
                 self.leave();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                // Pending the first time, and behind all who are ready.
+                return pin!(yield_now()).poll(cx).map(Ok);
             }
             match ready!(self.with_wakers(Side::Receive, cx, Self::poll_turn)) {
                 Turn::Read => left = left.saturating_sub(self.connection.unparsed().len()),

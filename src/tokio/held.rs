@@ -16,7 +16,7 @@ use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::tokio::runtime::{Handle, Id};
-use ::tokio::task::yield_now;
+use ::tokio::task::{self, yield_now};
 
 /// A socket that can hold frames back.
 pub(super) trait Held: Send + Sync {
@@ -35,9 +35,12 @@ pub(super) enum Written {
     Busy,
 }
 
-/// Has the frames that `socket` holds written once the task that is running suspends. False if no runtime is
-/// running that could do so.
+/// Has the frames that `socket` holds written once the task that is running suspends. False if there is no task, but a
+/// future that somebody polls: then nothing need run after it.
 pub(super) fn hold(socket: impl Fn() -> Arc<dyn Held>) -> bool {
+    if task::try_id().is_none() {
+        return false;
+    }
     let Ok(runtime) = Handle::try_current() else { return false };
     let pushed = WRITER.try_with(|writer| {
         let mut writer = writer.borrow_mut();
@@ -63,6 +66,8 @@ struct State {
     waker: Option<Waker>,
     /// The runtime ended, and the task with it.
     ended: bool,
+    /// The thread ended, or has another runtime now.
+    closed: bool,
 }
 
 impl Writer {
@@ -73,7 +78,7 @@ impl Writer {
             let mut sockets = Vec::new();
             let mut busy = Vec::new();
             loop {
-                poll_fn(|cx| end.0.poll_take(&mut sockets, !busy.is_empty(), cx)).await;
+                let open = poll_fn(|cx| end.0.poll_take(&mut sockets, !busy.is_empty(), cx)).await;
                 sockets.append(&mut busy);
                 for socket in sockets.drain(..) {
                     match socket.write_held() {
@@ -86,6 +91,8 @@ impl Writer {
                 }
                 if !busy.is_empty() {
                     yield_now().await;
+                } else if !open {
+                    return;
                 }
             }
         });
@@ -109,15 +116,15 @@ impl Queue {
         true
     }
 
-    /// Takes the sockets that wait; waits for some unless there are `others`.
-    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, others: bool, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes the sockets that wait; waits for some unless there are `others`. False if no more will come.
+    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, others: bool, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.lock();
-        if state.sockets.is_empty() && !others {
+        if state.sockets.is_empty() && !others && !state.closed {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         mem::swap(&mut state.sockets, sockets);
-        Poll::Ready(())
+        Poll::Ready(!state.closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,7 +142,21 @@ impl Drop for End {
         // The sockets may hold the last of something that comes back here.
         let sockets = mem::take(&mut state.sockets);
         drop(state);
-        drop(sockets);
+        for socket in sockets {
+            socket.write_held();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.closed = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

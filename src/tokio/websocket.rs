@@ -33,7 +33,7 @@ use crate::proto::{
 /// **One write for many messages.** While messages that came together wait to be received, [`send`](Self::send)
 /// holds back what it takes: the answers to one read leave in one write, when the last of them was received, or
 /// when the task suspends, whatever it waits for. So the loop that receives a message and sends its answer needs
-/// no care.
+/// no care. Outside of a task, in a future that is given to `block_on`, nothing is held.
 ///
 /// **Nothing to remember.** While [`recv`](Self::recv) is polled, pongs and the answer to a Close leave by
 /// themselves, also when the peer does not read and the write has to wait.
