@@ -125,10 +125,10 @@ async fn talk(settings: Settings) -> Result<(), Failure> {
     loop {
         // Receiving also writes what was fed, so that neither direction waits for the other. A full queue
         // stops the reading of lines.
-        let room = socket.connection().refusal() != Some(SendErrorKind::Full);
+        let room = socket.with_connection(|connection| connection.refusal()) != Some(SendErrorKind::Full);
         tokio::select! {
             line = lines.next_line(), if unread && room => match line? {
-                Some(line) if socket.connection().refusal().is_none() => socket.feed(line)?,
+                Some(line) if socket.with_connection(|connection| connection.refusal()).is_none() => socket.feed(line)?,
                 Some(_) => unread = false,
                 None => {
                     unread = false;
