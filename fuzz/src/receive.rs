@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
         let (_, sender) = self.connection.halves();
         match event {
             // By reference: the payload is shared with the event.
-            Event::Message(message) if message.is_data() && self.sent.messages.len() % 3 == 0 => {
+            Event::Message(message) if message.is_data() && self.sent.messages.len().is_multiple_of(3) => {
                 let payload = payload(&message.into());
                 let frames = frames(payload, self.settings);
                 let accepted = self.sent.offer(sender, self.settings, payload, frames, |sender| {
