@@ -6,6 +6,8 @@ mod support;
 
 #[path = "held_writes/each.rs"]
 mod each;
+#[path = "held_writes/rest.rs"]
+mod rest;
 #[path = "held_writes/runtimes.rs"]
 mod runtimes;
 #[path = "held_writes/stream.rs"]

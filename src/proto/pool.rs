@@ -15,10 +15,15 @@ pub(crate) fn take(room: usize) -> BytesMut {
     if room < LARGE {
         return BytesMut::with_capacity(room);
     }
-    self::kept::take_large(room).unwrap_or_else(|| {
+    take_again(room).unwrap_or_else(|| {
         // Rounded, so that messages of nearly the same size take each other's memory.
         BytesMut::with_capacity(room.checked_next_multiple_of(LARGE).unwrap_or(room))
     })
+}
+
+/// One that was kept, if there is one of about that size.
+pub(crate) fn take_again(room: usize) -> Option<BytesMut> {
+    if room < LARGE { None } else { self::kept::take_large(room) }
 }
 
 /// A copy, if it is large in memory that others had before.

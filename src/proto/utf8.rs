@@ -6,6 +6,7 @@
 )]
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::hash::{Hash, Hasher};
 use core::{fmt, ops, str};
@@ -238,14 +239,11 @@ impl Gathered {
             self.reserve(more.min(len), limit);
         }
         let mut tail = self.bytes.split_off(len);
-        if tail.capacity() > more {
-            drop(tail.split_off(more));
-        }
+        drop(tail.split_off(more.min(tail.capacity())));
         tail
     }
 
-    /// Appends what `write` puts into `room` bytes; it gives how many it took from elsewhere, and how many it
-    /// put there, and so does this.
+    /// Appends what `write` puts into `room` bytes; both give how many it took from elsewhere, and how many it put.
     pub(crate) fn fill<E: From<Utf8Error>>(
         &mut self,
         room: usize,
@@ -289,14 +287,12 @@ impl Gathered {
             return bytes;
         }
         let mut bytes = core::mem::take(&mut self.bytes);
-        if self.size >= pool::LARGE {
-            pool::put_large(bytes.split_off(len), self.size);
-        }
+        pool::put_large(bytes.split_off(len), self.size);
         (self.size, self.text) = (0, Validator::new());
         bytes.freeze()
     }
 
-    /// Takes the text out, as [`take`](Self::take) does.
+    /// As [`take`](Self::take).
     pub(crate) fn take_text(&mut self, copy_below: usize) -> Result<Utf8Bytes, Utf8Error> {
         self.as_text()?;
         Ok(Utf8Bytes(self.take(copy_below)))
@@ -307,9 +303,8 @@ impl Gathered {
         if len == self.bytes.len() {
             return self.clear(kept);
         }
-        let left = self.bytes.len() - len;
         self.bytes.copy_within(len.., 0);
-        self.bytes.truncate(left);
+        self.bytes.truncate(self.bytes.len() - len);
     }
 
     /// Forgets the message; keeps at most `kept` bytes of memory.
@@ -337,19 +332,24 @@ impl Gathered {
         }
         // Doubled, so that the copies stay linear, but never over the limit of the message.
         let capacity = (len * 2).min(limit).max(len + more);
-        let mut larger = pool::take(capacity);
-        larger.extend_from_slice(&self.bytes);
-        // What was too small goes to nobody: a message that grows takes no more than twice its size in all.
-        (self.size, self.bytes) = (larger.capacity(), larger);
+        if len == 0 {
+            self.let_go();
+            self.bytes = pool::take(capacity);
+        } else if let Some(mut larger) = pool::take_again(capacity) {
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        } else {
+            // In place, if the allocator can; a `BytesMut` by itself doubles, over the limit.
+            let mut grown = Vec::from(core::mem::take(&mut self.bytes));
+            grown.reserve_exact(capacity - len);
+            self.bytes = Bytes::from(grown).into();
+        }
+        self.size = self.bytes.capacity();
     }
 
     /// Lets go of the memory.
     fn let_go(&mut self) {
-        let bytes = core::mem::take(&mut self.bytes);
-        if self.size >= pool::LARGE {
-            pool::put_large(bytes, self.size);
-        }
-        self.size = 0;
+        pool::put_large(core::mem::take(&mut self.bytes), core::mem::take(&mut self.size));
     }
 }
 
@@ -501,7 +501,6 @@ const STEP: usize = 64;
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use proptest::prelude::*;
 

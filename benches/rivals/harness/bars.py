@@ -61,7 +61,7 @@ def verdicts(results: dict) -> list[Verdict]:
         verdict(
             "instructions in user space for a message, (20,20,16) on tokio",
             f"≤ {INSTRUCTIONS}",
-            [instructions(results)],
+            (instructions(results, form) for form in (BASE, EACH)),
         ),
         verdict(
             "system calls for a message",
@@ -107,9 +107,9 @@ def case_of(scenario: str, ratio: Interval, other: str, bar: float) -> Case:
     return Case(f"`{scenario}`", ratio.reaches(bar), f"{ratio} × {other}", ratio.median)
 
 
-def instructions(results: dict) -> Case | None:
-    count = results.get("instructions", {}).get("counts", {}).get("20,20,16", {}).get(BASE)
-    return count and Case("", count <= INSTRUCTIONS, f"{count:,.0f}", count)
+def instructions(results: dict, form: str) -> Case | None:
+    count = results.get("instructions", {}).get("counts", {}).get("20,20,16", {}).get(form)
+    return count and Case(form, count <= INSTRUCTIONS, f"{form}: {count:,.0f}", count)
 
 
 def syscalls(results: dict, scenario: str) -> Case | None:
