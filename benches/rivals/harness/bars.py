@@ -109,7 +109,7 @@ def case_of(scenario: str, ratio: Interval, other: str, bar: float) -> Case:
 
 def instructions(results: dict, form: str) -> Case | None:
     count = results.get("instructions", {}).get("counts", {}).get("20,20,16", {}).get(form)
-    return count and Case(form, count <= INSTRUCTIONS, f"{form}: {count:,.0f}", count)
+    return count and Case(form, count <= INSTRUCTIONS, f"{count:,.0f}", count)
 
 
 def syscalls(results: dict, scenario: str) -> Case | None:
