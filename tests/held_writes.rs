@@ -12,6 +12,8 @@ mod rest;
 mod runtimes;
 #[path = "held_writes/stream.rs"]
 mod stream;
+#[path = "support/transport.rs"]
+mod transport;
 
 use std::future::{pending, poll_fn};
 use std::io::ErrorKind;

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::io::{self, IoSlice};
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use ::tokio::task::{coop, yield_now};
+use ::tokio::task::{self, coop, yield_now};
 use bytes::Buf;
 
 use super::closing::{Closing, Stage};
@@ -36,8 +36,8 @@ pub(super) struct Driver<S> {
     borrowed: bool,
     /// It may stay there.
     lease: Option<Lease>,
-    /// Somebody was asked to write what is held.
-    pub(super) held: bool,
+    /// The task that asked for what is held to be written.
+    pub(super) held: Option<task::Id>,
     stage: Stage,
     /// Messages given since the task was last asked whether its turn is over.
     taken: u8,
@@ -63,7 +63,7 @@ impl<S> Driver<S> {
             write_error: None,
             borrowed: false,
             lease: None,
-            held: false,
+            held: None,
             stage: Stage::Open,
             taken: 0,
             wakers: Wakers::default(),
@@ -72,6 +72,7 @@ impl<S> Driver<S> {
 
     pub(super) fn into_parts(mut self) -> (S, Connection) {
         self.give_back();
+        self.wakers.wake();
         (self.stream, self.connection)
     }
 
@@ -142,7 +143,6 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Ready once the time to close is over.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.note_closing();
         self.closing.poll_deadline(cx)
@@ -412,14 +412,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let polled = self.with_wakers(Side::Held, cx, Self::poll_write);
         if polled.is_ready() {
             self.wakers.forget(Side::Held);
-            self.held = false;
+            self.held = None;
         }
         polled
     }
 
     /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
     /// for the end: what the peer sent before may still be read.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match ready!(self.poll_try_write(cx)) {
             Ok(()) => {}
             Err(error) => {

@@ -23,8 +23,11 @@ pub(super) trait Held: Send + Sync {
     /// Writes what is held, as far as the stream takes it at once.
     fn write_held(&self) -> Written;
 
-    /// Writes the rest of it.
-    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Writes the rest of it, unless another task has asked since.
+    fn poll_held(&self, asker: task::Id, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// What that task asked for will not be done.
+    fn give_up(&self, asker: task::Id);
 }
 
 /// How much of what is held was written.
@@ -35,12 +38,9 @@ pub(super) enum Written {
     Busy,
 }
 
-/// Has the frames that `socket` holds written once the task that is running suspends. False if there is no task, but a
-/// future that somebody polls: then nothing need run after it.
-pub(super) fn hold(socket: impl Fn() -> Arc<dyn Held>) -> bool {
-    if task::try_id().is_none() {
-        return false;
-    }
+/// Has the frames that `socket` holds written once the task that is running, `asker`, suspends. False if no runtime can.
+pub(super) fn hold(asker: task::Id, socket: impl Fn() -> Arc<dyn Held>) -> bool {
+    let socket = || Asked { socket: Some(socket()), asker };
     let Ok(runtime) = Handle::try_current() else { return false };
     let pushed = WRITER.try_with(|writer| {
         let mut writer = writer.borrow_mut();
@@ -62,7 +62,7 @@ struct Queue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    sockets: Vec<Arc<dyn Held>>,
+    sockets: Vec<Asked>,
     waker: Option<Waker>,
     /// The runtime ended, and the task with it.
     ended: bool,
@@ -80,13 +80,16 @@ impl Writer {
             loop {
                 let open = poll_fn(|cx| end.0.poll_take(&mut sockets, !busy.is_empty(), cx)).await;
                 sockets.append(&mut busy);
-                for socket in sockets.drain(..) {
-                    match socket.write_held() {
-                        Written::All => {}
+                for asked in sockets.drain(..) {
+                    match asked.write() {
+                        Written::All => asked.done(),
                         Written::Part => {
-                            ::tokio::spawn(async move { poll_fn(|cx| socket.poll_held(cx)).await });
+                            ::tokio::spawn(async move {
+                                poll_fn(|cx| asked.poll(cx)).await;
+                                asked.done();
+                            });
                         }
-                        Written::Busy => busy.push(socket),
+                        Written::Busy => busy.push(asked),
                     }
                 }
                 if !busy.is_empty() {
@@ -102,7 +105,7 @@ impl Writer {
 
 impl Queue {
     /// False if nobody will look at it.
-    fn push(&self, socket: &impl Fn() -> Arc<dyn Held>) -> bool {
+    fn push(&self, socket: &impl Fn() -> Asked) -> bool {
         let mut state = self.lock();
         if state.ended {
             return false;
@@ -117,7 +120,7 @@ impl Queue {
     }
 
     /// Takes the sockets that wait; waits for some unless there are `others`. False if no more will come.
-    fn poll_take(&self, sockets: &mut Vec<Arc<dyn Held>>, others: bool, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_take(&self, sockets: &mut Vec<Asked>, others: bool, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.lock();
         if state.sockets.is_empty() && !others && !state.closed {
             state.waker = Some(cx.waker().clone());
@@ -142,8 +145,40 @@ impl Drop for End {
         // The sockets may hold the last of something that comes back here.
         let sockets = mem::take(&mut state.sockets);
         drop(state);
-        for socket in sockets {
-            socket.write_held();
+        for asked in sockets {
+            if matches!(asked.write(), Written::All) {
+                asked.done();
+            }
+        }
+    }
+}
+
+/// A socket, and the task that asked to have written what it holds.
+struct Asked {
+    /// Nothing once it is done.
+    socket: Option<Arc<dyn Held>>,
+    asker: task::Id,
+}
+
+impl Asked {
+    fn write(&self) -> Written {
+        self.socket.as_ref().map_or(Written::All, |socket| socket.write_held())
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.as_ref().map_or(Poll::Ready(()), |socket| socket.poll_held(self.asker, cx))
+    }
+
+    fn done(mut self) {
+        self.socket = None;
+    }
+}
+
+/// With its runtime, which ended.
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.socket {
+            socket.give_up(self.asker);
         }
     }
 }

@@ -12,6 +12,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::task;
 use bytes::Bytes;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 use spin::relax::Yield;
@@ -240,10 +241,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 impl<S> WebSocket<S> {
     /// Has what waits written by another task, if the stream can get to one.
     fn ask(&self, driver: &mut Driver<S>) -> bool {
-        if let (Some(hold), false) = (self.shared.hold, driver.held) {
-            driver.held = held::hold(|| hold(&self.shared));
+        // Outside of a task, in a future that somebody polls, nothing need run after it.
+        let (Some(hold), Some(task)) = (self.shared.hold, task::try_id()) else { return false };
+        // Another task may be one of a runtime that does not run now.
+        if driver.held != Some(task) {
+            if !held::hold(task, || hold(&self.shared)) {
+                return false;
+            }
+            if driver.held.replace(task).is_some() {
+                // Who waits for the rest on behalf of that other task ends.
+                driver.wakers.wake();
+            }
         }
-        driver.held
+        true
     }
 }
 
@@ -281,8 +291,10 @@ impl<S> Drop for Sending<'_, S> {
 impl<S> Drop for WebSocket<S> {
     fn drop(&mut self) {
         // One last try for what is held.
-        if let Some(hold) =
-            self.shared.hold.filter(|_| self.shared.lock().as_ref().is_some_and(|driver| driver.held))
+        if let Some(hold) = self
+            .shared
+            .hold
+            .filter(|_| self.shared.lock().as_ref().is_some_and(|driver| driver.held.is_some()))
         {
             hold(&self.shared).write_held();
         }
@@ -313,17 +325,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Held for Shared<S> {
         // Who has the lock may be in the application's handler, for as long as that likes.
         let Some(mut shared) = self.driver.try_lock() else { return Written::Busy };
         let Some(driver) = shared.as_mut() else { return Written::All };
-        let nothing = !driver.connection.wants_output();
-        if nothing || driver.poll_held(&mut Context::from_waker(Waker::noop())).is_ready() {
-            driver.held = false;
+        // If that is not all, another task comes, and is the one that waits.
+        if driver.poll_write(&mut Context::from_waker(Waker::noop())).is_ready() {
+            driver.held = None;
             Written::All
         } else {
             Written::Part
         }
     }
 
-    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.lock().as_mut().map_or(Poll::Ready(()), |driver| driver.poll_held(cx))
+    fn poll_held(&self, asker: task::Id, cx: &mut Context<'_>) -> Poll<()> {
+        match self.lock().as_mut() {
+            Some(driver) if driver.held == Some(asker) => driver.poll_held(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn give_up(&self, asker: task::Id) {
+        if let Some(driver) = self.lock().as_mut()
+            && driver.held == Some(asker)
+        {
+            driver.held = None;
+        }
     }
 }
 

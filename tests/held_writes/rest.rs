@@ -7,14 +7,15 @@ use std::pin::pin;
 use std::task::Poll;
 
 use taut::Error;
-use taut::proto::{Config, Message};
+use taut::proto::{Config, Message, Role};
 use taut::tokio::WebSocket;
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::support::drain;
-use crate::{Far, HOUR, Stream, echo_one, expected, numbers, received, server, settle, text};
+use crate::support::{connection, drain};
+use crate::transport;
+use crate::{CLOSE_TIMEOUT, Far, HOUR, Stream, echo_one, expected, numbers, received, server, settle, text};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -112,6 +113,27 @@ async fn the_task_of_a_dropped_send_ends_with_the_socket() {
     }
     settle().await;
     assert_eq!(tasks(), before);
+}
+
+/// A stream that keeps what is written until it is flushed, and whose flush waits.
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_keeps_is_flushed_for_a_dropped_send() {
+    for room in 1..4 {
+        let (stream, peer) = transport::pair(room);
+        let connection = connection(Role::Server, Config::new());
+        let mut socket = WebSocket::new(stream.buffered(), connection, CLOSE_TIMEOUT);
+        let task = tokio::spawn(async move {
+            let _ = once(socket.send("0")).await;
+            pending::<()>().await;
+        });
+        let mut wire = Vec::new();
+        for _ in 0..10 {
+            settle().await;
+            wire.extend(peer.pull());
+        }
+        assert_eq!(received(&wire), expected(0, 1), "room for {room}");
+        task.abort();
+    }
 }
 
 /// Everything that waits for the same stream, dropped at every `Pending`, while it takes byte after byte.

@@ -77,6 +77,24 @@ fn a_socket_goes_on_in_another_runtime_while_its_first_does_not_run() {
     drop(first);
 }
 
+/// What was asked of the first runtime is done by the second, and not undone when the first goes on.
+#[test]
+fn the_first_runtime_may_run_again() {
+    let runtimes = [current_thread(), current_thread()];
+    let (mut socket, far) = held_in(&runtimes[0]);
+    far.set_room(0);
+    let _waits = runtimes[1].spawn(async move {
+        echo_one(&mut socket).await;
+        pending::<()>().await;
+    });
+    for runtime in [1, 0] {
+        runtimes[runtime].block_on(async { sleep(HOUR).await });
+    }
+    far.set_room(usize::MAX);
+    runtimes[1].block_on(async { sleep(HOUR).await });
+    assert_eq!(received(&far.output()), expected(0, 2));
+}
+
 #[test]
 fn a_socket_whose_stream_took_nothing_goes_on_in_another_runtime() {
     for waits in [false, true] {
@@ -85,7 +103,7 @@ fn a_socket_whose_stream_took_nothing_goes_on_in_another_runtime() {
         far.set_room(0);
         if waits {
             // There is a task for the rest.
-            first.block_on(sleep(HOUR));
+            first.block_on(async { sleep(HOUR).await });
         }
         drop(first);
         goes_on_in(&current_thread(), socket, &far);
@@ -135,6 +153,7 @@ fn threads_that_end_leave_no_task_behind() {
                     echo_one(&mut socket).await;
                     pending::<()>().await;
                 });
+                yield_now().await;
                 far.wait(3);
                 task.abort();
             });
@@ -150,7 +169,7 @@ fn runtimes_in_turn_on_one_thread_leave_no_tasks_behind() {
     for _ in 0..50 {
         for runtime in &runtimes {
             drop(held_in(runtime));
-            runtime.block_on(sleep(HOUR));
+            runtime.block_on(async { sleep(HOUR).await });
         }
     }
     for runtime in &runtimes {
@@ -231,13 +250,8 @@ fn a_socket_goes_from_task_to_task() {
             });
             socket = task.await.unwrap();
         }
-        block_in_place_outside(&far);
+        // The socket is alive, and nobody is at it.
+        far.wait((0..MESSAGES).map(|number| 2 + number.to_string().len()).sum());
     });
     assert_eq!(received(&far.output()), expected(0, MESSAGES));
-}
-
-/// Waits for all answers, with the socket alive and nobody at it.
-fn block_in_place_outside(far: &Far) {
-    let wire: usize = (0..2_000).map(|number: usize| 2 + number.to_string().len()).sum();
-    far.wait(wire);
 }
