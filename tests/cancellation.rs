@@ -186,6 +186,61 @@ async fn recv_event_loses_nothing() {
     }
 }
 
+/// Each call hands over some, answers them and is dropped, or stopped by its handler; `recv` takes one between.
+#[tokio::test(start_paused = true)]
+async fn recv_each_loses_nothing() {
+    for role in [Role::Client, Role::Server] {
+        let (stream, peer) = pair(64);
+        let stream = stream.reading(Turns::bytewise()).writing(Turns::bytewise());
+        let mut socket = socket(role, Config::new(), stream);
+        let expected = messages();
+        let (wire, pings) = wire(role.peer(), &expected);
+        peer.push(&wire);
+        peer.push(&frame(role.peer(), true, OpCode::Close, &1001_u16.to_be_bytes()));
+        peer.finish();
+        let drops = Cell::new(0);
+        let (mut got, mut answers) = (Vec::new(), Vec::new());
+        let mut stops = 0;
+        let ended = loop {
+            let each = restarted(&drops, async || {
+                answers.extend(peer.pull());
+                let each = socket.recv_each(|event, sender| {
+                    let message = event.to_event().into_message();
+                    if message.is_data() {
+                        sender.send(message.clone())?;
+                    }
+                    got.push(message);
+                    if got.len() % 4 == 0 { Err(Error::Unsupported("every fourth")) } else { Ok(()) }
+                });
+                each.await
+            });
+            match ends(each).await {
+                Err(Error::Unsupported(_)) => stops += 1,
+                ended => break ended,
+            }
+            let next = ends(restarted(&drops, async || {
+                answers.extend(peer.pull());
+                socket.recv().await
+            }));
+            if let Some(message) = next.await.unwrap() {
+                // It is answered as well.
+                if message.is_data() {
+                    socket.feed(message.clone()).unwrap();
+                }
+                got.push(message);
+            }
+        };
+        ended.unwrap();
+        assert!(stops > 5 && drops.get() >= wire.len(), "{stops} stops, {} drops", drops.get());
+        assert_eq!(got.iter().filter(|message| matches!(message, Message::Ping(_))).count(), pings);
+        assert_eq!(got.last(), Some(&Message::Close(Some(CloseCode::AWAY.into()))));
+        got.retain(Message::is_data);
+        assert_eq!(got, expected);
+        answers.extend(peer.pull());
+        assert_eq!(decode(role, &answers), (expected, Some(1001)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_send_took_the_next_call_writes() {
     for (role, next) in
@@ -348,6 +403,8 @@ enum Operation {
     Feed(Message),
     Flush(usize),
     Receive(usize),
+    /// Hands over so many.
+    Each(usize, usize),
     Reserve(Message, usize),
     Sleep,
 }
@@ -365,6 +422,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => message().prop_map(Operation::Feed),
         1 => (1_usize..9).prop_map(Operation::Flush),
         4 => (1_usize..9).prop_map(Operation::Receive),
+        2 => (1_usize..5, 1_usize..9).prop_map(|(most, polls)| Operation::Each(most, polls)),
         1 => (message(), 1_usize..9).prop_map(|(message, polls)| Operation::Reserve(message, polls)),
         1 => Just(Operation::Sleep),
     ]
@@ -398,6 +456,18 @@ async fn play(mut socket: WebSocket<Transport>, operations: Vec<Operation>) -> (
                 None | Some(Ok(None)) => {}
                 Some(Err(error)) => panic!("recv: {error}"),
             },
+            Operation::Each(most, polls) => {
+                let mut left = most;
+                let each = socket.recv_each(|event, _| {
+                    got.push(event.to_event().into_message());
+                    left -= 1;
+                    if left == 0 { Err(Error::Unsupported("enough")) } else { Ok(()) }
+                });
+                match polled(polls, each).await {
+                    None | Some(Ok(()) | Err(Error::Unsupported(_))) => {}
+                    Some(Err(error)) => panic!("recv_each: {error}"),
+                }
+            }
             Operation::Reserve(message, polls) => {
                 let reserved = polled(polls, async {
                     socket.reserve().await.map(|permit| match message.clone() {

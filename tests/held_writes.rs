@@ -4,14 +4,20 @@
 
 mod support;
 
+#[path = "held_writes/conversations.rs"]
+mod conversations;
 #[path = "held_writes/each.rs"]
 mod each;
+#[path = "held_writes/leases.rs"]
+mod leases;
 #[path = "held_writes/rest.rs"]
 mod rest;
 #[path = "held_writes/runtimes.rs"]
 mod runtimes;
 #[path = "held_writes/stream.rs"]
 mod stream;
+#[path = "held_writes/tcp.rs"]
+mod tcp;
 #[path = "support/transport.rs"]
 mod transport;
 
@@ -91,6 +97,18 @@ async fn settle() {
     }
 }
 
+/// Polls once, and drops it if it is pending.
+pub(crate) async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// A task that echoes for ever.
 fn echo(mut socket: WebSocket<Stream>) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -147,6 +165,76 @@ async fn a_pong_takes_what_is_held_along() {
     settle().await;
     // It goes first, as the next frame that is written.
     assert_eq!(received(&far.output()), [Message::Pong(b"?"[..].into()), Message::text("0")]);
+    task.abort();
+}
+
+/// Each pong is a write, which takes along what is held; the rest leaves in one.
+#[tokio::test]
+async fn pongs_and_answers_leave_in_as_many_writes_as_there_are_pongs_and_one() {
+    let (socket, far) = server(Config::new());
+    let ping = |byte: u8| frame(Role::Client, true, OpCode::Ping, &[byte]);
+    far.push([numbers(0, 2), ping(1), numbers(2, 3), ping(2), ping(3), numbers(5, 2)].concat());
+    let task = tokio::spawn(async move {
+        let mut socket = socket;
+        loop {
+            let message = socket.recv().await.unwrap().unwrap();
+            if message.is_data() {
+                socket.send(message).await.unwrap();
+            }
+        }
+    });
+    settle().await;
+    let pong = |byte: u8| vec![Message::Pong(vec![byte].into())];
+    let wire = [pong(1), expected(0, 2), pong(2), expected(2, 3), pong(3), expected(5, 2)].concat();
+    assert_eq!((received(&far.output()), far.writes().len()), (wire, 4));
+    task.abort();
+}
+
+/// Each read brings one: there is nothing to wait for.
+#[tokio::test]
+async fn answers_to_reads_of_one_message_leave_one_by_one() {
+    let (socket, far) = server(Config::new());
+    let task = echo(socket);
+    (0..30).for_each(|number| far.push(numbers(number, 1)));
+    settle().await;
+    assert_eq!((received(&far.output()), far.writes().len()), (expected(0, 30), 30));
+    task.abort();
+}
+
+/// What is behind the last whole message is no reason to hold for longer.
+#[tokio::test]
+async fn answers_leave_although_half_a_message_waits() {
+    let (socket, far) = server(Config::new());
+    let task = echo(socket);
+    let (all, half) = (numbers(0, 4), numbers(3, 1).len() / 2);
+    let (first, second) = all.split_at(all.len() - half);
+    far.push(first);
+    settle().await;
+    assert_eq!((received(&far.output()), far.writes().len()), (expected(0, 3), 1));
+    far.push(second);
+    settle().await;
+    assert_eq!((received(&far.output()), far.writes().len()), (expected(0, 4), 2));
+    task.abort();
+}
+
+/// In one read, more than any runtime lets a task do in a turn: others run meanwhile, and see what was answered.
+#[tokio::test]
+async fn a_plain_loop_does_not_starve_other_tasks() {
+    const FLOOD: usize = 20_000;
+    let (socket, far) = server(Config::new());
+    far.push(numbers(0, FLOOD));
+    let task = echo(socket);
+    let mut turns = 0;
+    let mut last = 0;
+    while last < numbers(0, FLOOD).len() - 4 * FLOOD {
+        yield_now().await;
+        let written = far.written();
+        turns += usize::from(written > last);
+        last = written;
+        assert!(!task.is_finished());
+    }
+    assert!(turns >= FLOOD / 1_000, "{turns} turns for others");
+    assert_eq!(received(&far.output()), expected(0, FLOOD));
     task.abort();
 }
 

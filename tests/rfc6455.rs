@@ -29,6 +29,8 @@ mod sending;
 mod server_answer;
 #[path = "rfc6455/server_handshake.rs"]
 mod server_handshake;
+#[path = "support/table.rs"]
+mod table;
 #[path = "rfc6455/uris.rs"]
 mod uris;
 #[path = "rfc6455/wire.rs"]
@@ -37,39 +39,14 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
 
+pub(crate) use table::{BOTH, CLIENT, SERVER};
 use taut::proto::Role;
 
-/// One requirement.
-pub(crate) struct Row {
-    /// Its name in the list of requirements: U for URIs, C and S for the handshake of clients and servers, F
-    /// for frames, T for transfer, X for the end. Several rows may share one.
-    pub(crate) id: &'static str,
-    pub(crate) section: &'static str,
-    /// Whom it binds: the check runs once for each.
-    pub(crate) who: &'static [Role],
-    /// In the words of the RFC, in quotes, or in short.
-    pub(crate) requirement: &'static str,
-    pub(crate) check: fn(Role),
-}
+/// A requirement by its name: U for URIs, C and S for the handshake of clients and servers, F for frames, T for
+/// transfer, X for the end.
+pub(crate) type Row = table::Row<&'static str>;
 
-pub(crate) const CLIENT: &[Role] = &[Role::Client];
-pub(crate) const SERVER: &[Role] = &[Role::Server];
-pub(crate) const BOTH: &[Role] = &[Role::Client, Role::Server];
-
-/// One test for each part of the table, and the table.
-macro_rules! table {
-    ($($sentence:ident: $rows:path,)*) => {
-        const TABLE: &[&[Row]] = &[$($rows),*];
-        $(
-            #[test]
-            fn $sentence() {
-                run($rows);
-            }
-        )*
-    };
-}
-
-table! {
+table::table! {
     s1_3_and_s5_7_the_examples_of_the_rfc_come_out_byte_for_byte: examples::EXAMPLES,
     s3_a_client_connects_to_valid_uris_only: uris::S3,
     s4_1_a_client_asks_with_a_request_that_conforms: client_handshake::REQUEST,

@@ -30,6 +30,8 @@ mod negotiation;
 mod oracle;
 #[path = "rfc7692/payloads.rs"]
 mod payloads;
+#[path = "support/table.rs"]
+mod table;
 #[path = "rfc6455/wire.rs"]
 #[expect(dead_code, reason = "written for RFC 6455, and used in part")]
 mod wire;
@@ -37,39 +39,13 @@ mod wire;
 use std::collections::BTreeSet;
 use std::panic;
 
+pub(crate) use table::{BOTH, CLIENT, SERVER};
 use taut::proto::Role;
 
-/// One requirement.
-pub(crate) struct Row {
-    /// Its number in the list of requirements. Several rows may share one.
-    pub(crate) id: u8,
-    /// Of RFC 7692.
-    pub(crate) section: &'static str,
-    /// Whom it binds: the check runs once for each.
-    pub(crate) who: &'static [Role],
-    /// In the words of the RFC, in quotes, or in short.
-    pub(crate) requirement: &'static str,
-    pub(crate) check: fn(Role),
-}
+/// A requirement by its number.
+pub(crate) type Row = table::Row<u8>;
 
-pub(crate) const CLIENT: &[Role] = &[Role::Client];
-pub(crate) const SERVER: &[Role] = &[Role::Server];
-pub(crate) const BOTH: &[Role] = &[Role::Client, Role::Server];
-
-/// One test for each part of the table, and the table.
-macro_rules! table {
-    ($($sentence:ident: $rows:path,)*) => {
-        const TABLE: &[&[Row]] = &[$($rows),*];
-        $(
-            #[test]
-            fn $sentence() {
-                run($rows);
-            }
-        )*
-    };
-}
-
-table! {
+table::table! {
     s5_a_client_offers_and_a_server_accepts_one: negotiation::S5,
     s6_rsv1_marks_compressed_messages_and_nothing_else: framing::S6,
     s6_1_and_s6_2_compressed_messages_are_framed_as_others_are: framing::S6_1,

@@ -72,7 +72,6 @@ impl<S> Driver<S> {
 
     pub(super) fn into_parts(mut self) -> (S, Connection) {
         self.give_back();
-        self.wakers.wake();
         (self.stream, self.connection)
     }
 

@@ -20,10 +20,10 @@ use ::tokio::task::{self, yield_now};
 
 /// A socket that can hold frames back.
 pub(super) trait Held: Send + Sync {
-    /// Writes what is held, as far as the stream takes it at once.
-    fn write_held(&self) -> Written;
+    /// Writes what is held, as far as the stream takes it at once, unless another task than `asker` has asked since.
+    fn write_held(&self, asker: task::Id) -> Written;
 
-    /// Writes the rest of it, unless another task has asked since.
+    /// Writes the rest of it.
     fn poll_held(&self, asker: task::Id, cx: &mut Context<'_>) -> Poll<()>;
 
     /// What that task asked for will not be done.
@@ -162,7 +162,7 @@ struct Asked {
 
 impl Asked {
     fn write(&self) -> Written {
-        self.socket.as_ref().map_or(Written::All, |socket| socket.write_held())
+        self.socket.as_ref().map_or(Written::All, |socket| socket.write_held(self.asker))
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {

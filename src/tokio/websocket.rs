@@ -91,7 +91,9 @@ impl<S> WebSocket<S> {
     /// The stream and the engine, with all that is buffered.
     #[must_use]
     pub fn into_parts(self) -> (S, Connection) {
-        self.shared.take().map(Driver::into_parts).expect(PRESENT)
+        let driver = self.shared.take().expect(PRESENT);
+        driver.wakers.wake();
+        driver.into_parts()
     }
 
     /// The subprotocol in use, if one was agreed on.
@@ -291,12 +293,9 @@ impl<S> Drop for Sending<'_, S> {
 impl<S> Drop for WebSocket<S> {
     fn drop(&mut self) {
         // One last try for what is held.
-        if let Some(hold) = self
-            .shared
-            .hold
-            .filter(|_| self.shared.lock().as_ref().is_some_and(|driver| driver.held.is_some()))
-        {
-            hold(&self.shared).write_held();
+        let asker = self.shared.lock().as_ref().and_then(|driver| driver.held);
+        if let (Some(hold), Some(asker)) = (self.shared.hold, asker) {
+            hold(&self.shared).write_held(asker);
         }
         if let Some(driver) = self.shared.take() {
             driver.wakers.wake();
@@ -321,10 +320,12 @@ impl<S> Shared<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Held for Shared<S> {
-    fn write_held(&self) -> Written {
+    fn write_held(&self, asker: task::Id) -> Written {
         // Who has the lock may be in the application's handler, for as long as that likes.
         let Some(mut shared) = self.driver.try_lock() else { return Written::Busy };
-        let Some(driver) = shared.as_mut() else { return Written::All };
+        let Some(driver) = shared.as_mut().filter(|driver| driver.held == Some(asker)) else {
+            return Written::All;
+        };
         // If that is not all, another task comes, and is the one that waits.
         if driver.poll_write(&mut Context::from_waker(Waker::noop())).is_ready() {
             driver.held = None;

@@ -181,6 +181,72 @@ async fn a_flood_does_not_starve_other_tasks() {
     other.abort();
 }
 
+/// One read brings it all, and a read is what a turn gives at most: as many messages as that has room for.
+#[tokio::test]
+async fn a_turn_hands_over_a_bounded_number() {
+    const BUFFER: usize = 512 << 10;
+    let (socket, far) = server(Config::new());
+    let small = frame(Role::Client, true, OpCode::Binary, b"");
+    for _ in 0..40 {
+        far.push(small.repeat(BUFFER / small.len()));
+    }
+    let turn = Arc::new(AtomicUsize::new(0));
+    let (counted, watched) = (turn.clone(), far.clone());
+    let task = tokio::spawn(async move {
+        let mut socket = socket;
+        let (mut seen, mut count, mut most) = (0, 0, 0);
+        let each = socket.recv_each(|_, _| {
+            let now = counted.load(Ordering::Relaxed);
+            (seen, count) = if now == seen { (seen, count + 1) } else { (now, 1) };
+            most = most.max(count);
+            if watched.unread() == 0 { Err(Error::Unsupported("all was read")) } else { Ok(()) }
+        });
+        assert!(each.await.is_err());
+        most
+    });
+    while !task.is_finished() {
+        turn.fetch_add(1, Ordering::Relaxed);
+        yield_now().await;
+    }
+    let most = task.await.unwrap();
+    assert!(most <= 2 * BUFFER / small.len(), "{most} messages in one turn");
+}
+
+/// Compressed messages, whole and in fragments, come as `recv` has them, wherever the input is cut.
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn compressed_events_equal_those_of_recv() {
+    let agreement = || taut::proto::Agreement::new().with_deflate(taut::proto::Deflate::new());
+    let mut client = crate::support::connection(Role::Client, Config::new()).with_agreement(agreement());
+    let mut sent = Vec::new();
+    for number in 0..10 {
+        sent.push(Message::text(format!("number {number} ").repeat(40)));
+        sent.push(Message::binary(vec![number; 700]));
+    }
+    sent.iter().for_each(|message| client.send(message.clone()).unwrap());
+    let text = "in fragments ".repeat(50);
+    let (start, end) = text.as_bytes().split_at(300);
+    client.send_fragment(taut::proto::Kind::Text, start, false).unwrap();
+    client.send_fragment(taut::proto::Kind::Text, end, true).unwrap();
+    sent.push(Message::text(text));
+    let wire = crate::support::drain(&mut client);
+    for cut in 1..wire.len() {
+        let (stream, far) = crate::pair();
+        let connection = crate::support::connection(Role::Server, Config::new()).with_agreement(agreement());
+        let mut socket = WebSocket::new(stream, connection, crate::CLOSE_TIMEOUT);
+        far.push(&wire[..cut]);
+        far.push(&wire[cut..]);
+        far.finish();
+        let mut got = Vec::new();
+        let each = socket.recv_each(|event, _| {
+            got.push(event.to_event().into_message());
+            Ok(())
+        });
+        assert!(matches!(each.await, Err(Error::Lost)));
+        assert_eq!(got, sent, "cut at {cut}");
+    }
+}
+
 /// One and the other.
 #[tokio::test]
 async fn recv_and_recv_each_take_turns() {

@@ -1,10 +1,8 @@
 //! A stream that does not take what is held: the rest leaves later by itself, whatever the application does, and
 //! the task that waits for it ends.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io::ErrorKind;
-use std::pin::pin;
-use std::task::Poll;
 
 use taut::Error;
 use taut::proto::{Config, Message, Role};
@@ -15,22 +13,12 @@ use tokio::time::sleep;
 
 use crate::support::{connection, drain};
 use crate::transport;
-use crate::{CLOSE_TIMEOUT, Far, HOUR, Stream, echo_one, expected, numbers, received, server, settle, text};
+use crate::{
+    CLOSE_TIMEOUT, Far, HOUR, Stream, echo_one, expected, numbers, once, received, server, settle, text,
+};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
-}
-
-/// Polls once, and drops it if it is pending.
-async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 /// A socket with messages to come, and an answer that the stream does not take: a task waits for it.

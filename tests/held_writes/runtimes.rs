@@ -232,6 +232,34 @@ fn what_is_held_leaves_while_its_task_blocks_in_place() {
     runtime.block_on(task).unwrap();
 }
 
+/// Who writes finds the socket in use, and comes again.
+#[test]
+fn what_is_held_leaves_although_somebody_looks_at_the_socket() {
+    let runtime = multi_thread();
+    let task = runtime.spawn(async {
+        for _ in 0..50 {
+            let (mut socket, far) = server(Config::new());
+            far.push(numbers(0, 3));
+            echo_one(&mut socket).await;
+            // It runs behind who writes, on the other thread.
+            let other = tokio::spawn(async {
+                for _ in 0..10 {
+                    yield_now().await;
+                }
+            });
+            block_in_place(|| {
+                socket.with_stream(|_| {
+                    while !other.is_finished() {
+                        thread::yield_now();
+                    }
+                });
+                far.wait(3);
+            });
+        }
+    });
+    runtime.block_on(task).unwrap();
+}
+
 /// A socket that is answered by many tasks in turn, wherever they run.
 #[test]
 fn a_socket_goes_from_task_to_task() {
