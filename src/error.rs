@@ -47,6 +47,8 @@ pub enum Deadline {
     Handshake,
     /// The closing handshake, or the end of the transport after it.
     Close,
+    /// The peer, to take what waits for it: see [`Options::write_timeout`](crate::Options::write_timeout).
+    Write,
 }
 
 impl fmt::Display for Error {
@@ -75,6 +77,7 @@ impl fmt::Display for Deadline {
         f.write_str(match self {
             Self::Handshake => "the opening handshake took too long",
             Self::Close => "the closing handshake took too long (1006)",
+            Self::Write => "the peer does not take what waits for it (1006)",
         })
     }
 }

@@ -23,7 +23,11 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "std")]
+mod admission;
+#[cfg(feature = "std")]
 pub mod blocking;
+#[cfg(feature = "tokio")]
+mod budget;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
@@ -34,6 +38,10 @@ mod random;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+#[cfg(feature = "std")]
+pub use admission::{Admission, AdmissionLimits, Admitted, Refused};
+#[cfg(feature = "tokio")]
+pub use budget::Budget;
 #[cfg(feature = "std")]
 pub use error::{Deadline, Error};
 #[cfg(feature = "std")]

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::sync::Arc;
+use core::ops::Deref;
 use core::time::Duration;
 
 #[cfg(feature = "deflate")]
@@ -16,10 +18,24 @@ pub struct Options {
     pub(crate) config: Config,
     pub(crate) limits: HandshakeLimits,
     pub(crate) handshake_timeout: Duration,
-    pub(crate) close_timeout: Duration,
+    pub(crate) pace: Pace,
     #[cfg(feature = "deflate")]
     deflate: Compression,
 }
+
+/// How fast the peer of an open connection has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    pub(crate) close_timeout: Duration,
+    pub(crate) message_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) min_rate: u32,
+    pub(crate) max_control_rate: u32,
+}
+
+/// The [`Pace`] of a connection. The defaults take no memory.
+#[derive(Clone, Debug)]
+pub(crate) struct PaceOf(Option<Arc<Pace>>);
 
 /// Whether permessage-deflate is wanted.
 #[cfg(feature = "deflate")]
@@ -39,7 +55,7 @@ impl Options {
             config: Config::new(),
             limits: HandshakeLimits::new(),
             handshake_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
+            pace: Pace::new(),
             #[cfg(feature = "deflate")]
             deflate: Compression::Default,
         }
@@ -85,8 +101,85 @@ impl Options {
     /// Default: 5 s.
     #[must_use]
     pub const fn close_timeout(mut self, time: Duration) -> Self {
-        self.close_timeout = time;
+        self.pace.close_timeout = time;
         self
+    }
+
+    /// How long a message may take from its first byte to its last, beside the time that
+    /// [`min_rate`](Self::min_rate) grants for its bytes; a peer that takes longer gets 1008. The time counts
+    /// while the application waits for the message. `Duration::MAX` for ever.
+    ///
+    /// Default: 30 s. A peer that sends a byte now and then would else hold the memory of a message for ever.
+    #[must_use]
+    pub const fn message_timeout(mut self, time: Duration) -> Self {
+        self.pace.message_timeout = time;
+        self
+    }
+
+    /// How long bytes may wait for the peer to take them, beside the time that [`min_rate`](Self::min_rate)
+    /// grants for those that it took meanwhile; then the connection ends with
+    /// [`Error::Timeout`](crate::Error::Timeout), without a Close, which the peer would not take either. The time
+    /// counts while the application waits for the socket. `Duration::MAX` for ever.
+    ///
+    /// Default: 30 s, for which a phone may lose its network.
+    #[must_use]
+    pub const fn write_timeout(mut self, time: Duration) -> Self {
+        self.pace.write_timeout = time;
+        self
+    }
+
+    /// How many bytes a second a peer has to send of a message that is under way, and to take of what waits for
+    /// it, in the long run. Zero grants no time for bytes: [`message_timeout`](Self::message_timeout) and
+    /// [`write_timeout`](Self::write_timeout) are then for messages of any size.
+    ///
+    /// Default: 1 KiB/s, less than the slowest of mobile networks: of a message of 1 MiB, 17 minutes and a half.
+    #[must_use]
+    pub const fn min_rate(mut self, bytes: u32) -> Self {
+        self.pace.min_rate = bytes;
+        self
+    }
+
+    /// How many pings, pongs and Closes a peer may send in a second, in the long run; one that sends more than twice
+    /// as many gets 1008 at the latest. `u32::MAX` for any number.
+    ///
+    /// Default: 1,000. Each costs the work of a message and makes no progress; heartbeats need one in some seconds.
+    #[must_use]
+    pub const fn max_control_rate(mut self, frames: u32) -> Self {
+        self.pace.max_control_rate = frames;
+        self
+    }
+}
+
+impl Pace {
+    const fn new() -> Self {
+        Self {
+            close_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            min_rate: 1 << 10,
+            max_control_rate: 1_000,
+        }
+    }
+
+    /// The time that `done` bytes of work are granted beside `time`. What is too long for the clock is for ever.
+    pub(crate) fn granted(&self, time: Duration, done: u64) -> Duration {
+        let for_bytes = done.checked_div(self.min_rate.into()).unwrap_or(0);
+        time.saturating_add(Duration::from_secs(for_bytes))
+    }
+}
+
+impl From<&Options> for PaceOf {
+    fn from(options: &Options) -> Self {
+        Self(if options.pace == Pace::new() { None } else { Some(Arc::new(options.pace)) })
+    }
+}
+
+impl Deref for PaceOf {
+    type Target = Pace;
+
+    fn deref(&self) -> &Pace {
+        static DEFAULT: Pace = Pace::new();
+        self.0.as_deref().unwrap_or(&DEFAULT)
     }
 }
 

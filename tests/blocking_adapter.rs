@@ -41,9 +41,10 @@ fn tcp() -> (TcpStream, TcpStream) {
 
 /// How long a connection may take to close: no test waits for it.
 const TIME: Duration = Duration::from_secs(60);
+const OPTIONS: Options = Options::new().close_timeout(TIME);
 
 fn socket_over<S>(stream: S, connection: taut::proto::Connection) -> WebSocket<S> {
-    WebSocket::new(stream, connection, TIME)
+    WebSocket::new(stream, connection, &OPTIONS)
 }
 
 /// A socket of that role, and the other end of its stream.

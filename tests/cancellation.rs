@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use transport::{Transport, Turn, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 
 /// Polls a future at most `polls` times, when it is woken or has waited for some time; `None` if it was still
 /// pending then, and is dropped.
@@ -67,7 +68,7 @@ async fn ends<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Transport> {
-    WebSocket::new(stream, connection(role, config), CLOSE_TIMEOUT)
+    WebSocket::new(stream, connection(role, config), &OPTIONS)
 }
 
 /// The data that came over the wire, in order, and the code of the Close behind it.

@@ -31,20 +31,21 @@ use support::{Take, connection, frame, replay};
 use taut::Error;
 use taut::proto::frame::OpCode;
 use taut::proto::{Config, Message, Role};
-use taut::tokio::WebSocket;
+use taut::tokio::{Options, WebSocket};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::sleep;
 
 pub(crate) use stream::{Far, Stream, pair};
 
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A server's socket.
 pub(crate) fn server(config: Config) -> (WebSocket<Stream>, Far) {
     let (stream, far) = pair();
-    (WebSocket::new(stream, connection(Role::Server, config), CLOSE_TIMEOUT), far)
+    (WebSocket::new(stream, connection(Role::Server, config), &OPTIONS), far)
 }
 
 /// The frame of a client's text.
@@ -403,7 +404,7 @@ async fn a_stream_that_takes_nothing_ends_with_its_socket() {
 #[tokio::test]
 async fn who_has_no_other_task_writes_at_once() {
     let (stream, far) = pair();
-    let socket = WebSocket::new_local(stream, connection(Role::Server, Config::new()), CLOSE_TIMEOUT);
+    let socket = WebSocket::new_local(stream, connection(Role::Server, Config::new()), &OPTIONS);
     far.push(numbers(0, 3));
     let task = echo(socket);
     settle().await;

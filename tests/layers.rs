@@ -14,7 +14,7 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["error", "options", "random"], &["blocking"], &["tokio"]]),
+    ("", &[&["proto"], &["admission", "budget", "error", "options", "random"], &["blocking"], &["tokio"]]),
     (
         "proto",
         &[
@@ -30,7 +30,7 @@ const LAYERS: Layers = &[
             &["payload"],
             &["receive", "send"],
             &["connection", "parse"],
-            &["handshake"],
+            &["account", "handshake"],
         ],
     ),
     ("proto/deflate", &[&["off", "pool"], &["compress", "inflate"]]),
@@ -44,13 +44,14 @@ const LAYERS: Layers = &[
             &["client", "server"],
         ],
     ),
-    ("blocking", &[&["stream"], &["websocket"], &["handshake"]]),
+    ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),
     (
         "tokio",
         &[
             &["closing", "held", "scratch", "wakers"],
+            &["patience"],
             &["driver"],
-            &["websocket"],
+            &["websocket", "write"],
             &["accept", "feed", "stream"],
             &["connect"],
         ],

@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 use transport::{Transport, Turns, pair};
 
 const TIME: Duration = Duration::from_secs(5);
+const OPTIONS: Options = Options::new().close_timeout(TIME);
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -42,13 +43,13 @@ async fn ends<T>(future: impl Future<Output = T>) -> T {
 
 fn socket(role: Role, config: Config, room: usize) -> (WebSocket<Transport>, Transport) {
     let (stream, peer) = pair(room);
-    (WebSocket::new(stream, connection(role, config), TIME), peer)
+    (WebSocket::new(stream, connection(role, config), &OPTIONS), peer)
 }
 
 /// Two sockets that are joined.
 fn sockets(config: Config, room: usize) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     let (client, server) = duplex(room);
-    let socket = |stream, role| WebSocket::new(stream, connection(role, config), TIME);
+    let socket = |stream, role| WebSocket::new(stream, connection(role, config), &OPTIONS);
     (socket(client, Role::Client), socket(server, Role::Server))
 }
 
@@ -257,7 +258,7 @@ async fn frames_of_a_busy_task_leave_together() {
 async fn a_buffering_stream_is_flushed() {
     for role in ROLES {
         let (stream, peer) = pair(1000);
-        let mut socket = WebSocket::new(stream.buffered(), connection(role, Config::new()), TIME);
+        let mut socket = WebSocket::new(stream.buffered(), connection(role, Config::new()), &OPTIONS);
         ends(socket.send("sent")).await.unwrap();
         assert_eq!(decode(role, &peer.pull()), [Message::text("sent")]);
         socket.feed("fed").unwrap();
@@ -331,7 +332,7 @@ async fn a_flood_does_not_starve_other_tasks() {
             theirs.write_all(&wire).await.unwrap();
             let delivery = if chunks { Delivery::Chunks } else { Delivery::Whole };
             let config = Config::new().delivery(delivery);
-            let mut socket = WebSocket::new(ours, connection(Role::Server, config), TIME);
+            let mut socket = WebSocket::new(ours, connection(Role::Server, config), &OPTIONS);
             let received = tokio::spawn(async move {
                 let mut bursts = Bursts::new();
                 for _ in 0..FLOOD {
@@ -355,7 +356,7 @@ async fn a_flood_does_not_starve_other_tasks_while_it_is_dropped() {
     let wire = [text_frame(Role::Client, "x").repeat(FLOOD), close_frame(Role::Client)].concat();
     let (ours, mut theirs) = duplex(wire.len());
     theirs.write_all(&wire).await.unwrap();
-    let mut socket = WebSocket::new(ours, connection(Role::Server, Config::new()), TIME);
+    let mut socket = WebSocket::new(ours, connection(Role::Server, Config::new()), &OPTIONS);
     let closed = tokio::spawn(async move {
         let bursts = Bursts::new();
         socket.close(CloseCode::NORMAL, "").await.unwrap();
@@ -409,7 +410,7 @@ async fn a_sink_feeds_and_flushes() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_waits_for_room() {
     let (stream, peer) = pair(10);
-    let mut sink = WebSocket::new(stream, connection(Role::Server, Config::new().max_queued(50)), TIME);
+    let mut sink = WebSocket::new(stream, connection(Role::Server, Config::new().max_queued(50)), &OPTIONS);
     let sending = tokio::spawn(async move {
         for _ in 0..20 {
             SinkExt::feed(&mut sink, Message::binary(vec![1; 60])).await?;
@@ -577,7 +578,7 @@ async fn chunks_come_as_they_arrive() {
             let (stream, peer) = pair(1000);
             peer.push(&wire);
             let stream = stream.reading(Turns::pieces(10_000));
-            let mut socket = WebSocket::new(stream, connection(role, config), TIME);
+            let mut socket = WebSocket::new(stream, connection(role, config), &OPTIONS);
             let (mut got, mut chunks) = (Vec::new(), 0);
             loop {
                 let Some(Event::Chunk(chunk)) = ends(socket.recv_event()).await.unwrap() else {

@@ -18,7 +18,7 @@ use taut::proto::frame::OpCode;
 use taut::proto::{
     CloseCode, CloseFrame, CloseStatus, Config, Message, ProtocolError, Role, SendErrorKind, State,
 };
-use taut::tokio::WebSocket;
+use taut::tokio::{Options, WebSocket};
 use taut::{Deadline, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use transport::{Shutdown, Transport, Turn, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 /// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
@@ -40,7 +41,7 @@ fn socket(role: Role) -> (WebSocket<Transport>, Transport) {
 
 fn socket_with(role: Role, config: Config, room: usize) -> (WebSocket<Transport>, Transport) {
     let (stream, peer) = pair(room);
-    (WebSocket::new(stream, connection(role, config), CLOSE_TIMEOUT), peer)
+    (WebSocket::new(stream, connection(role, config), &OPTIONS), peer)
 }
 
 fn close_frame(from: Role, code: u16, reason: &str) -> Vec<u8> {
@@ -95,8 +96,8 @@ fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 async fn a_close_that_is_answered_is_clean() {
     for role in ROLES {
         let (ours, theirs) = pair(10);
-        let mut closing = WebSocket::new(ours, connection(role, Config::new()), CLOSE_TIMEOUT);
-        let mut other = WebSocket::new(theirs, connection(role.peer(), Config::new()), CLOSE_TIMEOUT);
+        let mut closing = WebSocket::new(ours, connection(role, Config::new()), &OPTIONS);
+        let mut other = WebSocket::new(theirs, connection(role.peer(), Config::new()), &OPTIONS);
         let start = Instant::now();
         let other = tokio::spawn(async move {
             assert_eq!(other.recv().await.unwrap(), Some(close_message(4000, "bye")));
@@ -137,7 +138,8 @@ async fn a_peer_that_never_answers_is_given_exactly_its_time() {
     for role in ROLES {
         for time in [Duration::from_millis(1), CLOSE_TIMEOUT, Duration::from_secs(3600)] {
             let (stream, peer) = pair(1000);
-            let mut socket = WebSocket::new(stream, connection(role, Config::new()), time);
+            let mut socket =
+                WebSocket::new(stream, connection(role, Config::new()), &Options::new().close_timeout(time));
             let start = Instant::now();
             let closed = ends(socket.close(CloseCode::NORMAL, "bye")).await;
             assert!(matches!(closed, Err(Error::Timeout(Deadline::Close))), "{closed:?}");
@@ -226,7 +228,7 @@ async fn a_flood_ends_at_the_deadline() {
     for role in ROLES {
         let (stream, peer) = pair(1 << 20);
         let stream = stream.reading(Turns::new([Turn::Bytes(100)]));
-        let mut socket = WebSocket::new(stream, connection(role, Config::new()), CLOSE_TIMEOUT);
+        let mut socket = WebSocket::new(stream, connection(role, Config::new()), &OPTIONS);
         socket.start_close(CloseFrame::from(CloseCode::NORMAL));
         peer.push(&text_frame(role.peer(), "and another thing").repeat(1_000));
         sleep(CLOSE_TIMEOUT * 2).await;
@@ -273,7 +275,11 @@ async fn a_server_that_does_not_end_the_stream_is_left_cleanly() {
 async fn no_limit_is_no_deadline() {
     for role in ROLES {
         let (stream, peer) = pair(1000);
-        let mut socket = WebSocket::new(stream, connection(role, Config::new()), Duration::MAX);
+        let mut socket = WebSocket::new(
+            stream,
+            connection(role, Config::new()),
+            &Options::new().close_timeout(Duration::MAX),
+        );
         let closed = tokio::spawn(async move { socket.close(CloseCode::NORMAL, "").await });
         sleep(Duration::from_secs(3600)).await;
         assert!(!closed.is_finished(), "{:?}", closed.await);
@@ -451,7 +457,7 @@ async fn input_is_discarded_while_the_shutdown_waits() {
     for role in ROLES {
         let (stream, peer) = pair(1000);
         let stream = stream.shutting_down(Shutdown::AfterInput);
-        let mut socket = WebSocket::new(stream, connection(role, Config::new()), CLOSE_TIMEOUT);
+        let mut socket = WebSocket::new(stream, connection(role, Config::new()), &OPTIONS);
         let start = Instant::now();
         let talker = tokio::spawn(async move {
             peer.push(&frame(role.peer(), true, OpCode::Text, b"\xff"));
@@ -481,7 +487,11 @@ async fn over_tcp_the_peer_gets_the_close_and_no_reset() {
         let (ours, mut theirs) = (ours.unwrap().0, theirs.unwrap());
         let no_hurry = Duration::from_secs(600);
         let socket = tokio::spawn(async move {
-            let mut socket = WebSocket::new(ours, connection(role, Config::new()), no_hurry);
+            let mut socket = WebSocket::new(
+                ours,
+                connection(role, Config::new()),
+                &Options::new().close_timeout(no_hurry),
+            );
             let failed = socket.recv().await;
             drop(socket);
             failed
@@ -514,7 +524,9 @@ async fn over_tcp_both_ends_close_cleanly() {
         let address = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let no_hurry = Duration::from_secs(600);
-        let socket = |stream, role| WebSocket::new(stream, connection(role, Config::new()), no_hurry);
+        let socket = |stream, role| {
+            WebSocket::new(stream, connection(role, Config::new()), &Options::new().close_timeout(no_hurry))
+        };
         let (mut closing, mut other) =
             (socket(ours.unwrap().0, closes), socket(theirs.unwrap(), closes.peer()));
         let other = tokio::spawn(async move {
@@ -579,7 +591,7 @@ async fn the_end_comes_behind_the_shutdown() {
     for closes in [true, false] {
         let (stream, client) = pair(1000);
         let stream = stream.writing(Turns::bytewise());
-        let mut server = WebSocket::new(stream, connection(Role::Server, Config::new()), CLOSE_TIMEOUT);
+        let mut server = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
         client.push(&close_frame(Role::Client, 1000, ""));
         if closes {
             assert_clean(ends(server.close(CloseCode::NORMAL, "")).await, 1000, "");
@@ -598,8 +610,8 @@ async fn both_may_close_at_once() {
         let (client, server) = pair(1000);
         let client = client.reading(turns.clone()).writing(turns.clone());
         let server = server.reading(turns.clone()).writing(turns);
-        let mut client = WebSocket::new(client, connection(Role::Client, Config::new()), CLOSE_TIMEOUT);
-        let mut server = WebSocket::new(server, connection(Role::Server, Config::new()), CLOSE_TIMEOUT);
+        let mut client = WebSocket::new(client, connection(Role::Client, Config::new()), &OPTIONS);
+        let mut server = WebSocket::new(server, connection(Role::Server, Config::new()), &OPTIONS);
         let client = tokio::spawn(async move { client.close(CloseCode::NORMAL, "client").await });
         let server = tokio::spawn(async move { server.close(CloseCode::AWAY, "server").await });
         assert_clean(ends(client).await.unwrap(), 1001, "server");

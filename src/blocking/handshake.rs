@@ -59,7 +59,7 @@ where
     let (mut output, error) = match decide(pending.request()) {
         Ok(accept) => match pending.accept(options.agree(accept), options.config) {
             Ok(connection) => {
-                let mut socket = WebSocket::new(stream, connection, options.close_timeout);
+                let mut socket = WebSocket::new(stream, connection, &options);
                 socket.flush()?;
                 return Ok(socket);
             }
@@ -110,7 +110,7 @@ where
     loop {
         if let Some(established) = handshake.poll()? {
             let connection = established.into_connection(options.config, RandomMasks::new());
-            return Ok(WebSocket::new(stream, connection, options.close_timeout));
+            return Ok(WebSocket::new(stream, connection, &options));
         }
         if start.elapsed() >= options.handshake_timeout {
             // A refusal whose body takes too long is still the server's answer.

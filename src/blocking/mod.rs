@@ -2,7 +2,7 @@
 //!
 //! It has no timers. The deadlines of [`Options`](crate::Options) are looked at between reads; what bounds one
 //! read or write is the stream's own timeout (`TcpStream::set_read_timeout`, `set_write_timeout`): without one, a
-//! silent peer holds the thread. A call of a [`WebSocket`] that ends in [`Error::Io`](crate::Error::Io) of kind
+//! silent peer holds the thread, and [`Options::write_timeout`](crate::Options::write_timeout) says nothing here. A call of a [`WebSocket`] that ends in [`Error::Io`](crate::Error::Io) of kind
 //! `WouldBlock` or `TimedOut` has lost nothing, and can be called again; an opening handshake cannot.
 //!
 //! A peer that broke the protocol, or was refused, gets five seconds to read why.
@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod handshake;
+mod patience;
 mod stream;
 mod websocket;
 

@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use core::time::Duration;
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use super::patience::Patience;
 use super::stream::{can_be_retried, linger, retry, shut_down};
 use crate::error::{Deadline, Error};
+use crate::options::{Options, PaceOf};
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, Prepared, ProtocolError, State,
 };
@@ -17,7 +18,8 @@ use crate::proto::{
 pub struct WebSocket<S> {
     stream: S,
     connection: Connection,
-    close_timeout: Duration,
+    pace: PaceOf,
+    patience: Patience,
     /// When the connection began to close.
     closing: Option<Instant>,
     /// The peer broke the protocol; to be told once the peer was.
@@ -35,12 +37,13 @@ pub struct WebSocket<S> {
 impl<S> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     #[must_use]
-    pub const fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
+    pub fn new(stream: S, connection: Connection, options: &Options) -> Self {
         let closing = None;
         Self {
             stream,
             connection,
-            close_timeout,
+            pace: options.into(),
+            patience: Patience::default(),
             closing,
             failure: None,
             unflushed: false,
@@ -125,6 +128,7 @@ impl<S: Read + Write + 'static> WebSocket<S> {
         while !self.ended {
             match self.connection.next_event() {
                 Ok(Some(event)) => {
+                    self.patience.note_event(&event, &self.pace, &mut self.connection);
                     if let Err(error) = self.write() {
                         self.late = Some(error);
                     }
@@ -145,7 +149,8 @@ impl<S: Read + Write + 'static> WebSocket<S> {
                 return self.end(Some(Error::Timeout(Deadline::Close)));
             }
             if self.connection.wants_input() {
-                match self.connection.read_from(&mut self.stream) {
+                let Self { patience, pace, connection, stream, .. } = self;
+                match patience.wait(pace, connection, |connection| connection.read_from(stream)) {
                     Ok(_) => {}
                     // After both Closes it does not matter how the transport ends.
                     Err(_) if self.is_clean() => return self.end(None),
@@ -226,7 +231,7 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     /// Whether the time to close is over. It begins when that is first seen.
     fn is_late(&mut self) -> bool {
         self.connection.state() != State::Open
-            && self.closing.get_or_insert_with(Instant::now).elapsed() >= self.close_timeout
+            && self.closing.get_or_insert_with(Instant::now).elapsed() >= self.pace.close_timeout
     }
 
     fn is_clean(&self) -> bool {

@@ -59,8 +59,8 @@ use super::utf8::Utf8Bytes;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) sender: Sender,
     agreement: Agreement,
     role: Role,
 }

@@ -73,6 +73,16 @@ pub enum ProtocolError {
         /// The limit in frames.
         max: u32,
     },
+    /// More pings, pongs and Closes in a second than an adapter allows: see
+    /// [`Connection::fail`](super::Connection::fail).
+    TooManyControlFrames {
+        /// The limit in frames for each second.
+        max: u32,
+    },
+    /// The rest of a message took longer than an adapter allows: see [`Connection::fail`](super::Connection::fail).
+    TooSlow,
+    /// The connections of an adapter together hold more memory than they may, and this one wants more.
+    OverBudget,
 }
 
 impl ProtocolError {
@@ -94,7 +104,12 @@ impl ProtocolError {
             | Self::CloseCode(_) => CloseCode::PROTOCOL,
             // RFC 6455 §7.4.1, 1007: "e.g., non-UTF-8 [RFC3629] data within a text message".
             Self::InvalidUtf8 { .. } | Self::Deflate => CloseCode::INVALID_DATA,
-            Self::TooManyFragments { .. } | Self::TooManyEmptyFragments { .. } => CloseCode::POLICY,
+            Self::TooManyFragments { .. }
+            | Self::TooManyEmptyFragments { .. }
+            | Self::TooManyControlFrames { .. }
+            | Self::TooSlow => CloseCode::POLICY,
+            // IANA: "Try Again Later", where a server is overloaded.
+            Self::OverBudget => CloseCode::TRY_AGAIN,
             // RFC 6455 §7.4.1, 1009: "a message that is too big for it to process".
             Self::FrameTooBig { .. }
             | Self::MessageTooBig { .. }
@@ -126,6 +141,9 @@ impl ProtocolError {
             Self::RatioTooHigh { .. } => "compressed message inflates too far",
             Self::TooManyFragments { .. } => "message has too many fragments",
             Self::TooManyEmptyFragments { .. } => "message has too many empty fragments",
+            Self::TooManyControlFrames { .. } => "too many control frames",
+            Self::TooSlow => "the rest of a message takes too long",
+            Self::OverBudget => "out of memory for connections: try again later",
         }
     }
 }
@@ -143,8 +161,9 @@ impl fmt::Display for ProtocolError {
             Self::TooManyFragments { max } | Self::TooManyEmptyFragments { max } => {
                 write!(f, " (limit {max})")
             }
+            Self::TooManyControlFrames { max } => write!(f, " (limit {max} a second)"),
             Self::RatioTooHigh { max } => write!(f, " (limit {max} bytes for each)"),
-            Self::ClosePayload | Self::Deflate => Ok(()),
+            Self::ClosePayload | Self::Deflate | Self::TooSlow | Self::OverBudget => Ok(()),
             Self::FragmentedControl
             | Self::ControlTooLong
             | Self::UnexpectedContinuation

@@ -255,6 +255,11 @@ impl Input {
         self.gone + self.bytes.capacity()
     }
 
+    /// The memory that this connection alone has.
+    pub(crate) fn owned(&self) -> usize {
+        if self.holder == Holder::Own { self.memory() } else { 0 }
+    }
+
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed >= pool::LARGE && needed > self.memory() {

@@ -6,6 +6,7 @@
 //! Begin with [`handshake`]: a [`ServerHandshake`](handshake::ServerHandshake) or
 //! [`ClientHandshake`](handshake::ClientHandshake) becomes a [`Connection`], whose documentation is the loop to
 //! write around it. [`frame`], [`mask`] and [`utf8`] are the parts, for those who want only them.
+mod account;
 mod agreement;
 mod answer;
 mod chunk;

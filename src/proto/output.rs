@@ -92,6 +92,11 @@ impl Output {
         self.len == 0
     }
 
+    /// The memory that what waits holds.
+    pub(crate) fn memory(&self) -> usize {
+        self.arena.capacity() + self.shared.iter().map(|shared| shared.bytes.len()).sum::<usize>()
+    }
+
     /// Whether [`chunk`](Buf::chunk) is all that waits.
     #[must_use]
     pub fn is_in_one(&self) -> bool {

@@ -76,6 +76,17 @@ impl Payload {
         self.frame.map_or(0, |frame| frame.missing())
     }
 
+    /// How much came of the message under way, as it lies on the wire.
+    pub(crate) fn seen(&self) -> Option<u64> {
+        let missing = self.missing() as u64;
+        self.message.as_ref().map(|message| message.announced.saturating_sub(missing))
+    }
+
+    /// The memory that it holds.
+    pub(crate) const fn memory(&self) -> usize {
+        self.body.gathered.size
+    }
+
     /// Whether so much of the frame came, and lacks, that it is worth reading straight behind what came.
     pub(crate) fn wants_tail(&self, config: &Config) -> bool {
         let compressed = self.message.is_some_and(|message| message.compressed);

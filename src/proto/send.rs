@@ -24,11 +24,11 @@ use super::utf8::Validator;
 /// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
 /// the bytes to write.
 pub struct Sender {
-    queue: Queue,
+    pub(super) queue: Queue,
     config: Settings,
     /// A payload shorter than this goes out as a frame of its own, neither masked nor compressed.
     whole_below: u32,
-    compressor: Compressor,
+    pub(super) compressor: Compressor,
     /// The payload of the latest ping that is not answered yet.
     pong: Option<Box<Bytes>>,
     /// The message of which fragments were sent, but not the last.

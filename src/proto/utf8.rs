@@ -195,7 +195,7 @@ pub(crate) struct Gathered {
     /// was appended at all. Nobody else can reach it.
     bytes: BytesMut,
     /// The memory of `bytes`.
-    size: usize,
+    pub(crate) size: usize,
     text: Validator,
 }
 

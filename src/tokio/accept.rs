@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
             }
             Ok(Err(error)) => {
                 // The client's loss if it does not take the answer.
-                let _ = answer(&mut stream, handshake.output(), options.close_timeout).await;
+                let _ = answer(&mut stream, handshake.output(), options.pace.close_timeout).await;
                 Err(error)
             }
             Err(_) => {
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
                 return Err(reason.into());
             }
         };
-        let mut socket = WebSocket::new(self.stream, connection, self.options.close_timeout);
+        let mut socket = WebSocket::new(self.stream, connection, &self.options);
         match timeout(self.left, socket.flush()).await {
             Ok(flushed) => flushed.map(|()| socket),
             Err(_) => Err(Error::Timeout(Deadline::Handshake)),
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// [`Error::Io`], or [`Error::Timeout`].
     pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
         let mut output = self.pending.reject(reject);
-        answer(&mut self.stream, &mut output, self.options.close_timeout).await
+        answer(&mut self.stream, &mut output, self.options.pace.close_timeout).await
     }
 }
 

@@ -83,10 +83,14 @@ impl Closing {
     }
 }
 
-/// The time so long from now. What is too far away for the clock is as good as never.
+/// The time so long from now.
 pub(super) fn after(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
+    at(Instant::now(), time)
+}
+
+/// The time so long from then. What is too far away for the clock is as good as never.
+pub(super) fn at(since: Instant, time: Duration) -> Instant {
+    since.checked_add(time).unwrap_or_else(|| since + FAR_AWAY)
 }
 
 /// Thirty years, which any clock can tell: as good as never.

@@ -102,7 +102,7 @@ where
     match answered.await {
         Ok(established) => {
             let connection = established?.into_connection(options.config, RandomMasks::new());
-            Ok(WebSocket::new(stream, connection, options.close_timeout))
+            Ok(WebSocket::new(stream, connection, &options))
         }
         // A refusal whose body takes too long is still the server's answer.
         Err(_) => Err(match handshake.take_refusal() {

@@ -3,44 +3,48 @@
 #![forbid(unsafe_code)]
 
 use core::future::Future;
-use core::pin::{Pin, pin};
+use core::mem;
+use core::pin::pin;
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
-use std::io::{self, IoSlice};
+use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use ::tokio::task::{self, coop, yield_now};
-use bytes::Buf;
 
 use super::closing::{Closing, Stage};
+use super::patience::{Late, Patience};
 use super::scratch::{self, Lease};
 use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
-use crate::proto::{
-    CloseFrame, Connection, Event, EventRef, ProtocolError, SendError, SendErrorKind, Sender, State,
-};
+use crate::options::{Options, PaceOf};
+use crate::proto::{CloseFrame, Connection, Event, EventRef, Message, ProtocolError, Sender, State};
 
 /// A stream, the engine, and what is known about their end.
 #[derive(Debug)]
 pub(super) struct Driver<S> {
     pub(super) stream: S,
     pub(super) connection: Connection,
-    close_timeout: Duration,
+    pace: PaceOf,
     /// Begins, once, when the connection begins to close.
     closing: Closing,
+    pub(super) patience: Patience,
     /// Bytes were written that the stream may still hold back.
-    unflushed: bool,
+    pub(super) unflushed: bool,
     /// The stream does not take bytes any more.
-    write_error: Option<io::ErrorKind>,
+    pub(super) write_error: Option<io::ErrorKind>,
     /// The input lies in a buffer of the thread.
     borrowed: bool,
     /// It may stay there.
     lease: Option<Lease>,
     /// The task that asked for what is held to be written.
     pub(super) held: Option<task::Id>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Messages given since the task was last asked whether its turn is over.
     taken: u8,
+    /// A message was given since the peer was last waited for.
+    given: bool,
+    /// Control frames that came since they were last looked at.
+    controls: u32,
     pub(super) wakers: Wakers,
 }
 
@@ -53,12 +57,13 @@ enum Turn {
 }
 
 impl<S> Driver<S> {
-    pub(super) fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, connection: Connection, options: &Options) -> Self {
         Self {
             stream,
             connection,
-            close_timeout,
+            pace: options.into(),
             closing: Closing::default(),
+            patience: Patience::default(),
             unflushed: false,
             write_error: None,
             borrowed: false,
@@ -66,6 +71,8 @@ impl<S> Driver<S> {
             held: None,
             stage: Stage::Open,
             taken: 0,
+            given: false,
+            controls: 0,
             wakers: Wakers::default(),
         }
     }
@@ -98,7 +105,7 @@ impl<S> Driver<S> {
     /// The time to close begins when either end closes, or the connection fails, and runs once.
     pub(super) fn note_closing(&mut self) {
         if !self.connection.is_open() && !self.closing.has_begun() && self.connection.state() != State::Open {
-            self.closing.begin(self.close_timeout);
+            self.closing.begin(self.pace.close_timeout);
             // Who waits on the other side has a deadline now.
             self.wakers.wake();
         }
@@ -118,8 +125,9 @@ impl<S> Driver<S> {
     }
 
     /// Ends the connection; gives the error to tell, if it did not end well.
-    fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
+    pub(super) fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
         self.stage = Stage::Ended;
+        self.patience = Patience::default();
         self.connection.input_eof();
         // The engine learns that no Close will come. What nobody took before the end is dropped.
         while let Ok(Some(_)) = self.connection.next_event_ref() {}
@@ -142,9 +150,45 @@ impl<S> Driver<S> {
         }
     }
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.note_closing();
         self.closing.poll_deadline(cx)
+    }
+
+    /// Ready once the peer takes too long, or the connection wants too much memory. Is to be polled where nothing
+    /// could be read, if that is what the task waits for, or else written.
+    pub(super) fn poll_patience(&mut self, reading: bool, cx: &mut Context<'_>) -> Poll<Late> {
+        if !self.connection.is_open() {
+            return Poll::Pending;
+        }
+        if reading {
+            self.patience.note_message(self.connection.unfinished(), mem::take(&mut self.given));
+        }
+        if self.connection.wants_output() {
+            self.patience.note_output();
+        }
+        if !self.patience.allows_memory(|| self.connection.memory()) {
+            self.connection.fail(ProtocolError::OverBudget);
+            return Poll::Ready(Late::Message);
+        }
+        let late = ready!(self.patience.poll(&self.pace, reading, cx));
+        if late == Late::Message {
+            self.connection.fail(ProtocolError::TooSlow);
+        }
+        Poll::Ready(late)
+    }
+
+    /// Counts a control frame.
+    #[cold]
+    fn note_control(&mut self) {
+        let max = self.pace.max_control_rate;
+        if self.controls >= max {
+            self.controls = 0;
+            if !self.patience.allows_controls() {
+                self.connection.fail(ProtocolError::TooManyControlFrames { max });
+            }
+        }
+        self.controls = self.controls.saturating_add(1);
     }
 
     /// Leaves the thread's buffer to others before the application does something else: a little that is not
@@ -194,6 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Ok(Some(event)) => {
                         self.taken = self.taken.wrapping_add(1);
                         self.leave();
+                        match &event {
+                            Event::Message(Message::Binary(_) | Message::Text(_)) => self.given = true,
+                            Event::Chunk(chunk) => self.given |= chunk.last,
+                            Event::Message(_) => self.note_control(),
+                        }
                         // A pong, or the answer to a Close, begins to leave before the event is looked at. What
                         // the application queued leaves together, once there is nothing more to take.
                         if !event.is_data() || self.connection.queued() >= MOST_HELD {
@@ -253,24 +302,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 && self.with_wakers(Side::Receive, cx, Self::poll_deadline).is_pending()
             {
                 self.leave();
-                return Poll::Pending;
+                let patience = |driver: &mut Self, cx: &mut Context<'_>| driver.poll_patience(false, cx);
+                match ready!(self.with_wakers(Side::Receive, cx, patience)) {
+                    Late::Output => return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Write)))),
+                    Late::Message => {}
+                }
             }
             let (receiver, sender) = self.connection.halves();
+            let (mut given, mut control) = (self.given, false);
             let handled = loop {
                 match receiver.next_event_ref() {
                     Ok(Some(event)) => {
                         let data = event.is_data();
+                        control = !data;
+                        match &event {
+                            EventRef::Message(_) => given |= data,
+                            EventRef::Chunk(chunk) => given |= chunk.last,
+                        }
                         let handled = handler(event, sender);
                         if !data || handled.is_err() || sender.queued() >= most_held {
                             break Ok(handled);
                         }
                     }
-                    Ok(None) => return Poll::Ready(Ok(())),
+                    Ok(None) => {
+                        self.given = given;
+                        return Poll::Ready(Ok(()));
+                    }
                     Err(error) => break Err(error),
                 }
             };
+            self.given = given;
             match handled {
                 Ok(handled) => {
+                    if control {
+                        self.note_control();
+                    }
                     // A pong, or the answer to a Close, begins to leave.
                     self.note_closing();
                     let _ = self.with_wakers(Side::Receive, cx, Self::poll_write);
@@ -311,7 +377,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Poll::Pending => {
                 // An idle connection holds no memory.
                 self.connection.release();
-                Poll::Pending
+                if self.patience.is_at_rest() && self.connection.is_at_rest() {
+                    return Poll::Pending;
+                }
+                let late = self.poll_patience(true, cx);
+                self.patience.rest();
+                match ready!(late) {
+                    Late::Output => Poll::Ready(Turn::Ended(self.end(Some(Error::Timeout(Deadline::Write))))),
+                    // The engine gives the error.
+                    Late::Message => Poll::Ready(Turn::Read),
+                }
             }
         }
     }
@@ -367,105 +442,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         read
     }
 
-    /// Waits for room in the queue.
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            match self.connection.refusal() {
-                None => return Poll::Ready(Ok(())),
-                Some(SendErrorKind::Full) if self.connection.queued() > 0 => ready!(self.poll_flush(cx))?,
-                Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
-            }
-        }
-    }
-
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let polled = self.with_wakers(Side::Send, cx, Self::poll_flush_output);
-        if polled.is_ready() {
-            self.wakers.forget(Side::Send);
-        }
-        polled
-    }
-
-    fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.stage == Stage::Ended {
-            let clean = self.connection.close_status().is_some_and(|status| status.clean);
-            return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
-        }
-        let written = self.poll_write(cx);
-        if let Some(kind) = self.write_error {
-            return Poll::Ready(Err(Error::Io(kind.into())));
-        }
-        if written.is_pending() && self.poll_deadline(cx).is_ready() {
-            // How it ended is for `recv` to tell.
-            self.wakers.wake();
-            return Poll::Ready(Err(Error::Timeout(Deadline::Close)));
-        }
-        written.map(Ok)
-    }
-
-    /// Writes what is held, for a task that is not the application's. An error is for the application to find.
-    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stage == Stage::Ended {
-            return Poll::Ready(());
-        }
-        let polled = self.with_wakers(Side::Held, cx, Self::poll_write);
-        if polled.is_ready() {
-            self.wakers.forget(Side::Held);
-            self.held = None;
-        }
-        polled
-    }
-
-    /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
-    /// for the end: what the peer sent before may still be read.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match ready!(self.poll_try_write(cx)) {
-            Ok(()) => {}
-            Err(error) => {
-                self.write_error = self.write_error.or(Some(error.kind()));
-                self.connection.output_lost();
-                self.unflushed = false;
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.wants_output() {
-            let output = self.connection.output();
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let stream = Pin::new(&mut self.stream);
-            let written = if output.is_in_one() {
-                ready!(stream.poll_write(cx, output.chunk()))?
-            } else {
-                let count = output.chunks_vectored(&mut slices);
-                debug_assert_ne!(count, 0, "bytes that wait lie somewhere");
-                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            output.advance(written);
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A stream that is gone already needs no shutdown: its error says nothing new.
-        if let Poll::Ready(Ok(()) | Err(_)) = Pin::new(&mut self.stream).poll_shutdown(cx) {
-            self.stage = Stage::ShutDown;
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-
     /// Polls with the waker of all who wait.
-    fn with_wakers<T>(
+    pub(super) fn with_wakers<T>(
         &mut self,
         side: Side,
         cx: &mut Context<'_>,
@@ -484,9 +462,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 }
-
-/// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
-const SLICES: usize = 32;
 
 /// How many bytes wait for others at most, while the application takes messages that are there already: as
 /// many as one read brings.

@@ -26,10 +26,12 @@ mod connect;
 mod driver;
 mod feed;
 mod held;
+mod patience;
 mod scratch;
 mod stream;
 mod wakers;
 mod websocket;
+mod write;
 
 pub use crate::options::Options;
 pub use accept::{Incoming, accept, accept_with};

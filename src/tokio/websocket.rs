@@ -9,7 +9,6 @@ use core::future::{Future, poll_fn};
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::task;
@@ -20,7 +19,9 @@ use spin::relax::Yield;
 use super::driver::Driver;
 use super::held::{self, Held, Written};
 use super::wakers::Side;
+use crate::budget::Budget;
 use crate::error::Error;
+use crate::options::Options;
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, EventRef, Message, Sender, Utf8Bytes,
 };
@@ -40,8 +41,9 @@ use crate::proto::{
 /// themselves, also when the peer does not read and the write has to wait.
 ///
 /// **Deadlines.** Once either end closes, or the connection fails, the rest may take
-/// [`Options::close_timeout`](crate::Options::close_timeout); every method keeps to it. The timer needs a
-/// runtime with time enabled.
+/// [`Options::close_timeout`]; every method keeps to it. While the connection is open, a message that has begun has
+/// to go on ([`Options::message_timeout`]), and the peer has to take what waits for it
+/// ([`Options::write_timeout`]). The timers need a runtime with time enabled.
 ///
 /// **Memory.** A thread reads for all of its sockets into one buffer. A socket that waits holds nothing but what
 /// came of a message that is not whole, and what its peer does not take.
@@ -63,16 +65,16 @@ struct Shared<S> {
 }
 
 impl<S> WebSocket<S> {
-    /// Joins a stream that stays in its thread and a connection whose opening handshake is done. What
-    /// [`send`](Self::send) takes it writes at once: no other task could do it later.
+    /// Joins a stream that stays in its thread and a connection whose opening handshake is done; of the options only
+    /// the deadlines and rates count. What [`send`](Self::send) takes it writes at once: no other task could do it later.
     #[must_use]
-    pub fn new_local(stream: S, connection: Connection, close_timeout: Duration) -> Self {
-        Self::join(stream, connection, close_timeout, None)
+    pub fn new_local(stream: S, connection: Connection, options: &Options) -> Self {
+        Self::join(stream, connection, options, None)
     }
 
-    fn join(stream: S, connection: Connection, close_timeout: Duration, hold: Option<AsHeld<S>>) -> Self {
+    fn join(stream: S, connection: Connection, options: &Options, hold: Option<AsHeld<S>>) -> Self {
         let subprotocol = connection.agreement().subprotocol().map(Into::into);
-        let driver = SpinMutex::new(Some(Driver::new(stream, connection, close_timeout)));
+        let driver = SpinMutex::new(Some(Driver::new(stream, connection, options)));
         Self { shared: Arc::new(Shared { hold, subprotocol, driver }) }
     }
 
@@ -102,6 +104,11 @@ impl<S> WebSocket<S> {
         self.shared.subprotocol.as_deref()
     }
 
+    /// Counts the memory of this connection among that of others, until it ends; `None` for not.
+    pub fn set_budget(&mut self, budget: Option<&Budget>) {
+        self.driver().patience.set_budget(budget);
+    }
+
     /// How the connection ended, once the peer's Close came, or cannot come any more.
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
@@ -126,10 +133,11 @@ impl<S> WebSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<S> {
-    /// Joins a stream and a connection whose opening handshake is done.
+    /// Joins a stream and a connection whose opening handshake is done; of the options only the deadlines and rates
+    /// count.
     #[must_use]
-    pub fn new(stream: S, connection: Connection, close_timeout: Duration) -> Self {
-        Self::join(stream, connection, close_timeout, Some(|shared| shared.clone()))
+    pub fn new(stream: S, connection: Connection, options: &Options) -> Self {
+        Self::join(stream, connection, options, Some(|shared| shared.clone()))
     }
 }
 
@@ -183,12 +191,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes a message. It waits until that is written, and all that was queued before; or, while messages that
     /// came together wait to be received, holds it back for their answers to join it. It does not read meanwhile:
     /// two ends that both send more than the stream holds, and both wait here, wait for each other;
-    /// [`feed`](Self::feed) and [`recv`](Self::recv) do not. While the connection is open there is no deadline for
-    /// a peer that does not read: put one around it.
+    /// [`feed`](Self::feed) and [`recv`](Self::recv) do not.
     ///
     /// # Errors
     /// [`Error::Send`] hands the message back. After any other error the message was taken, and the
-    /// connection is of no more use. The errors of a write for which this did not wait come from the next call.
+    /// connection is of no more use: [`Error::Timeout`] if the peer takes too little for
+    /// [`Options::write_timeout`]. The errors of a write for which this did not wait come from the next call.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
         Sending { socket: self, message: Some(message.into()), waits: false }
     }
@@ -205,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Writes all that waits.
     ///
     /// # Errors
-    /// [`Error::Io`] if the stream does not take it, [`Error::Timeout`] if the connection is closing and
-    /// its time is over, [`Error::Lost`] after an end that was not clean.
+    /// [`Error::Io`] if the stream does not take it, [`Error::Timeout`] if the peer takes too little of it, or the
+    /// connection is closing and its time is over, [`Error::Lost`] after an end that was not clean.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.driver().poll_flush(cx)).await
     }

@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::support::{connection, frame};
-use crate::{CLOSE_TIMEOUT, Far, HOUR, Stream, once, pair, received};
+use crate::{Far, HOUR, OPTIONS, Stream, once, pair, received};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -168,9 +168,9 @@ proptest! {
                 let (stream, far) = pair();
                 let connection = connection(Role::Server, config);
                 let socket = if holds {
-                    WebSocket::new(stream, connection, CLOSE_TIMEOUT)
+                    WebSocket::new(stream, connection, &OPTIONS)
                 } else {
-                    WebSocket::new_local(stream, connection, CLOSE_TIMEOUT)
+                    WebSocket::new_local(stream, connection, &OPTIONS)
                 };
                 both.push(tokio::spawn(play(socket, far, input.clone(), script.clone())).await.unwrap());
             }

@@ -233,7 +233,7 @@ async fn compressed_events_equal_those_of_recv() {
     for cut in 1..wire.len() {
         let (stream, far) = crate::pair();
         let connection = crate::support::connection(Role::Server, Config::new()).with_agreement(agreement());
-        let mut socket = WebSocket::new(stream, connection, crate::CLOSE_TIMEOUT);
+        let mut socket = WebSocket::new(stream, connection, &crate::OPTIONS);
         far.push(&wire[..cut]);
         far.push(&wire[cut..]);
         far.finish();

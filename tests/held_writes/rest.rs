@@ -13,9 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::{connection, drain};
 use crate::transport;
-use crate::{
-    CLOSE_TIMEOUT, Far, HOUR, Stream, echo_one, expected, numbers, once, received, server, settle, text,
-};
+use crate::{Far, HOUR, OPTIONS, Stream, echo_one, expected, numbers, once, received, server, settle, text};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -109,7 +107,7 @@ async fn what_the_stream_keeps_is_flushed_for_a_dropped_send() {
     for room in 1..4 {
         let (stream, peer) = transport::pair(room);
         let connection = connection(Role::Server, Config::new());
-        let mut socket = WebSocket::new(stream.buffered(), connection, CLOSE_TIMEOUT);
+        let mut socket = WebSocket::new(stream.buffered(), connection, &OPTIONS);
         let task = tokio::spawn(async move {
             let _ = once(socket.send("0")).await;
             pending::<()>().await;

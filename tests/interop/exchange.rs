@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use taut::proto::{CloseCode, Kind, Message, Prepared};
-use taut::tokio::WebSocket;
+use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -94,7 +94,10 @@ impl Exchange {
                 connection.ping(PING).expect("the queue is not full");
             }
         }
-        Self { socket: WebSocket::new(stream, connection, self.close_timeout), ..self }
+        Self {
+            socket: WebSocket::new(stream, connection, &Options::new().close_timeout(self.close_timeout)),
+            ..self
+        }
     }
 
     /// The next data message, which has to come; counts the pongs before it.

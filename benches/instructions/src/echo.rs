@@ -1,12 +1,11 @@
 //! The whole adapter: an echo server on tokio, in the loop that everybody writes, with all that tokio does for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use taut::RandomMasks;
 use taut::proto::{Config, Connection};
-use taut::tokio::WebSocket;
+use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -94,7 +93,7 @@ impl Case {
 
 async fn taut(socket: Socket) -> usize {
     let connection = Connection::server(Config::new());
-    let mut socket = WebSocket::new(socket, connection, Duration::from_secs(5));
+    let mut socket = WebSocket::new(socket, connection, &Options::new());
     let mut echoed = 0;
     // The peer ends without a Close: that is an error, and the end.
     while let Ok(Some(message)) = socket.recv().await {

@@ -44,6 +44,12 @@ impl Compressor {
         self.agreed.is_some() && self.wanted && len.is_none_or(is_worth_it)
     }
 
+    /// The memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        let settings = self.settings().filter(|_| self.stream.is_some());
+        settings.map_or(0, |settings| pool::compressor_memory(settings.window_bits))
+    }
+
     /// Whether any message may be compressed.
     pub(crate) const fn is_on(&self) -> bool {
         self.agreed.is_some()

@@ -29,6 +29,11 @@ impl Inflater {
         self.takeover.is_some()
     }
 
+    /// The memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        if self.stream.is_some() { pool::INFLATER_MEMORY } else { 0 }
+    }
+
     /// Begins a message.
     pub(crate) fn begin(&mut self) {
         let stream = self.stream.get_or_insert_with(pool::take_inflater);

@@ -15,6 +15,10 @@ impl Inflater {
         false
     }
 
+    pub(crate) const fn memory(&self) -> usize {
+        0
+    }
+
     pub(crate) const fn begin(&mut self) {}
 
     pub(crate) const fn inflate(
@@ -40,6 +44,10 @@ impl Inflater {
 pub(crate) struct Compressor;
 
 impl Compressor {
+    pub(crate) const fn memory(&self) -> usize {
+        0
+    }
+
     pub(crate) const fn wants(&self, _: Option<usize>, _: &Config) -> bool {
         false
     }

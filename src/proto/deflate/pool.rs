@@ -136,6 +136,14 @@ const MOST: usize = 4;
 /// The largest place to compress into that a thread keeps.
 const MOST_SCRATCH: usize = 64 << 10;
 
+/// What a compressor holds, in bytes: a window, its hash chains and what is fixed (`docs/deflate.md`).
+pub(super) const fn compressor_memory(window_bits: u8) -> usize {
+    (159 << 10) + (4 << window_bits)
+}
+
+/// What an inflater holds, in bytes.
+pub(super) const INFLATER_MEMORY: usize = 47 << 10;
+
 /// zlib's `memLevel`: how many symbols a block has at most, here 4,096. With fewer, a message of 16 KiB becomes two
 /// blocks. zlib's default of 8 takes 84 KiB more, and more time for small messages (`benches/zlib/results.md`).
 const MEMORY_LEVEL: i32 = 6;

@@ -1,0 +1,131 @@
+//! The writing half of a [`Driver`].
+
+#![forbid(unsafe_code)]
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io::{self, IoSlice};
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Buf;
+
+use super::closing::Stage;
+use super::driver::Driver;
+use super::patience::Late;
+use super::wakers::Side;
+use crate::error::{Deadline, Error};
+use crate::proto::{SendError, SendErrorKind};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Waits for room in the queue.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            match self.connection.refusal() {
+                None => return Poll::Ready(Ok(())),
+                Some(SendErrorKind::Full) if self.connection.queued() > 0 => ready!(self.poll_flush(cx))?,
+                Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
+            }
+        }
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let polled = self.with_wakers(Side::Send, cx, Self::poll_flush_output);
+        if polled.is_ready() {
+            self.wakers.forget(Side::Send);
+        }
+        polled
+    }
+
+    fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.stage == Stage::Ended {
+            let clean = self.connection.close_status().is_some_and(|status| status.clean);
+            return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
+        }
+        let written = self.poll_write(cx);
+        if let Some(kind) = self.write_error {
+            return Poll::Ready(Err(Error::Io(kind.into())));
+        }
+        if written.is_pending() && self.poll_deadline(cx).is_ready() {
+            // How it ended is for `recv` to tell.
+            self.wakers.wake();
+            return Poll::Ready(Err(Error::Timeout(Deadline::Close)));
+        }
+        if written.is_pending() {
+            return match ready!(self.poll_patience(false, cx)) {
+                Late::Output => {
+                    self.wakers.wake();
+                    Poll::Ready(Err(Error::Timeout(Deadline::Write)))
+                }
+                // As after a Close: the failure is for `recv` to tell.
+                Late::Message => self.poll_flush_output(cx),
+            };
+        }
+        written.map(Ok)
+    }
+
+    /// Writes what is held, for a task that is not the application's. An error is for the application to find.
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stage == Stage::Ended {
+            return Poll::Ready(());
+        }
+        let polled = self.with_wakers(Side::Held, cx, Self::poll_write);
+        if polled.is_ready() {
+            self.wakers.forget(Side::Held);
+            self.held = None;
+        }
+        polled
+    }
+
+    /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
+    /// for the end: what the peer sent before may still be read.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_try_write(cx)) {
+            Ok(()) => {}
+            Err(error) => {
+                self.write_error = self.write_error.or(Some(error.kind()));
+                self.connection.output_lost();
+                self.unflushed = false;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.wants_output() {
+            let output = self.connection.output();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let stream = Pin::new(&mut self.stream);
+            let written = if output.is_in_one() {
+                ready!(stream.poll_write(cx, output.chunk()))?
+            } else {
+                let count = output.chunks_vectored(&mut slices);
+                debug_assert_ne!(count, 0, "bytes that wait lie somewhere");
+                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            output.advance(written);
+            self.patience.note_written(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        self.patience.note_drained();
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A stream that is gone already needs no shutdown: its error says nothing new.
+        if let Poll::Ready(Ok(()) | Err(_)) = Pin::new(&mut self.stream).poll_shutdown(cx) {
+            self.stage = Stage::ShutDown;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
+const SLICES: usize = 32;
