@@ -13,9 +13,6 @@ use taut::proto::{Config, Deflate, Message};
 use taut::tokio::{Options, accept_with};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long an echo may take to leave.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 const USAGE: &str = "usage: echo_server [--max-message BYTES] [--subprotocol NAME]... [--deflate] ADDR";
 
 #[tokio::main]
@@ -97,11 +94,7 @@ async fn echo(stream: TcpStream, settings: &Settings) -> Result<(), taut::Error>
     let mut socket = accept_with(stream, settings.options, |request| settings.decide(request)).await?;
     while let Some(message) = socket.recv().await? {
         if let Message::Text(_) | Message::Binary(_) = message {
-            // A peer that does not read what it asked for is left after a while.
-            match tokio::time::timeout(PATIENCE, socket.send(message)).await {
-                Ok(sent) => sent?,
-                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            }
+            socket.send(message).await?;
         }
     }
     Ok(())
