@@ -47,6 +47,9 @@ fn text(criterion: &mut Criterion) {
             let payload = unit.repeat(size / unit.len()) + &"a".repeat(size % unit.len());
             group.throughput(throughput(size));
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter(|| utf8::check(black_box(payload.as_bytes())).is_ok());
+            });
+            group.bench_function(BenchmarkId::new(format!("{name}, in pieces"), size), |bencher| {
                 bencher.iter(|| {
                     let mut validator = utf8::Validator::new();
                     validator.feed(black_box(payload.as_bytes())).and_then(|()| validator.finish())

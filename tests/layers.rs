@@ -18,10 +18,11 @@ const LAYERS: Layers = &[
     (
         "proto",
         &[
-            &["config", "simd"],
+            &["config", "utf8_tables"],
+            &["simd"],
             &["mask", "pool"],
             &["agreement", "utf8"],
-            &["close", "input"],
+            &["close", "input", "text"],
             &["message"],
             &["error"],
             &["answer", "deflate", "frame"],

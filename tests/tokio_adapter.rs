@@ -332,7 +332,8 @@ async fn a_flood_does_not_starve_other_tasks() {
             theirs.write_all(&wire).await.unwrap();
             let delivery = if chunks { Delivery::Chunks } else { Delivery::Whole };
             let config = Config::new().delivery(delivery);
-            let mut socket = WebSocket::new(ours, connection(Role::Server, config), &OPTIONS);
+            let options = OPTIONS.max_control_rate(u32::MAX);
+            let mut socket = WebSocket::new(ours, connection(Role::Server, config), &options);
             let received = tokio::spawn(async move {
                 let mut bursts = Bursts::new();
                 for _ in 0..FLOOD {

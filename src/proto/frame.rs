@@ -241,6 +241,18 @@ impl Header {
         if len <= MAX_7 as usize { [first, low, 0, 0] } else { [first, LENGTH_16, high, low] }
     }
 
+    /// The header of a client's frame of that kind, and its length: 6 bytes up to 125, else 8.
+    #[inline]
+    pub(crate) const fn encode_masked(kind: Kind, len: usize, key: [u8; 4]) -> ([u8; 8], usize) {
+        let [first, length, high, low] = Self::encode_whole(kind, len);
+        let [a, b, c, d] = key;
+        if len <= MAX_7 as usize {
+            ([first, MASK | length, a, b, c, d, 0, 0], 6)
+        } else {
+            ([first, MASK | length, high, low, a, b, c, d], 8)
+        }
+    }
+
     /// Writes the header to the front of `out` and gives its length.
     #[inline]
     pub const fn encode(&self, out: &mut [u8; MAX_HEADER]) -> usize {

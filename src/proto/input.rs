@@ -306,7 +306,8 @@ impl Input {
 
     /// Follows the traffic: twice the room when reads fill it, half when they leave most of it.
     fn adapt_room(&mut self) {
-        let (read, room) = (self.bytes.len(), self.room as usize);
+        // What was split off was read too.
+        let (read, room) = (self.gone + self.bytes.len(), self.room as usize);
         if read >= room && room < Config::MOST_READ {
             self.room *= 2;
         } else if read > 0 && read < room / 4 && self.room > self.read_size {

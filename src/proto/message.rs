@@ -113,7 +113,17 @@ pub enum MessageRef<'a> {
     Close(Option<&'a CloseFrame>),
 }
 
-impl MessageRef<'_> {
+impl<'a> MessageRef<'a> {
+    /// The bytes of a message that is not a control message.
+    #[inline(always)]
+    pub(crate) const fn data(&self) -> Option<(Kind, &'a [u8])> {
+        match *self {
+            Self::Text(text) => Some((Kind::Text, text.as_bytes())),
+            Self::Binary(bytes) => Some((Kind::Binary, bytes)),
+            Self::Ping(_) | Self::Pong(_) | Self::Close(_) => None,
+        }
+    }
+
     /// Whether this is text or binary, not one of the control messages.
     #[must_use]
     pub const fn is_data(&self) -> bool {

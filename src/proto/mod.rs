@@ -32,7 +32,10 @@ mod queue;
 mod receive;
 mod send;
 mod simd;
+mod text;
 pub mod utf8;
+#[cfg(target_arch = "x86_64")]
+mod utf8_tables;
 
 pub use agreement::Agreement;
 #[cfg(feature = "deflate")]

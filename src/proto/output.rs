@@ -20,6 +20,7 @@ use bytes::{Buf, Bytes};
 
 use super::config::{Config, Role};
 use super::frame::{Header, MAX_CONTROL_PAYLOAD};
+use super::mask;
 use super::message::Kind;
 use super::pool;
 
@@ -154,6 +155,20 @@ impl Output {
         });
     }
 
+    /// Appends a client's frame that is a message by itself, of less than 64 KiB.
+    #[inline]
+    pub(crate) fn append_masked(&mut self, kind: Kind, payload: &[u8], key: [u8; 4]) {
+        let len = payload.len();
+        let (header, length) = Header::encode_masked(kind, len, key);
+        self.append(|arena| {
+            arena.reserve(header.len() + len);
+            let start = arena.len();
+            arena.extend_from_slice(&header);
+            arena.truncate(start + length);
+            mask::copy(payload, arena, key);
+        });
+    }
+
     #[cold]
     fn drop_written(&mut self) {
         self.arena.drain(..self.cursor);
@@ -226,7 +241,10 @@ impl Output {
     pub(crate) fn release(&mut self) {
         if self.is_empty() {
             self.shared = Shares(None);
-        } else if self.arena.len().saturating_mul(Config::MOST_PINNED) < self.arena.capacity() {
+        } else if (self.arena.len() - self.cursor).saturating_mul(Config::MOST_PINNED) < self.arena.capacity()
+        {
+            // What is written, and not dropped yet, holds nothing.
+            self.drop_written();
             let arena = self.arena[..].into();
             pool::put_arena(core::mem::replace(&mut self.arena, arena));
         }

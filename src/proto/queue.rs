@@ -10,13 +10,23 @@ use super::config::Config;
 use super::encode::{masked, put_frame, put_header};
 use super::frame::{Header, OpCode};
 use super::mask::MaskSource;
+use super::message::Kind;
 use super::output::Output;
+use super::utf8::Validator;
 
 /// Where frames wait to be written.
 pub(crate) struct Queue {
     pub(crate) output: Output,
     /// A client is a sender with a source of masking keys.
     masks: Option<Box<dyn MaskSource>>,
+}
+
+/// A message under way in fragments.
+#[derive(Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) kind: Kind,
+    pub(crate) compressed: bool,
+    pub(crate) text: Validator,
 }
 
 impl Queue {
@@ -26,6 +36,14 @@ impl Queue {
 
     pub(crate) const fn masks(&self) -> bool {
         self.masks.is_some()
+    }
+
+    /// Queues a message of less than 64 KiB in one frame, with a copy of `payload`, unless this is a server.
+    #[inline]
+    pub(crate) fn append_masked(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        let Some(masks) = &mut self.masks else { return false };
+        self.output.append_masked(kind, payload, masks.next_key());
+        true
     }
 
     /// Queues a message with a copy of `payload`.

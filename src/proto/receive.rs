@@ -314,16 +314,31 @@ impl Receiver {
         if self.shares(range.len()) {
             return self.share(kind, key, range);
         }
-        let payload = self.input.at_mut(range);
+        if range.len() >= pool::LARGE {
+            return self.own_large(kind, key, range);
+        }
+        let payload = self.input.at(range);
         match kind {
-            Kind::Binary => {
-                if let Some(key) = key {
-                    mask::apply(payload, key, 0);
-                }
-                Ok(Message::Binary(pool::copy(payload)))
-            }
-            Kind::Text => match text(payload, key) {
-                Ok(text) => Ok(Message::Text(Utf8Bytes::copy(text))),
+            Kind::Binary => Ok(Message::Binary(pool::copy(payload, key).0.into())),
+            Kind::Text => match Utf8Bytes::copy(payload, key) {
+                Ok(text) => Ok(Message::Text(text)),
+                Err(error) => Err(self.fail(error.into())),
+            },
+        }
+    }
+
+    #[inline(never)]
+    fn own_large(
+        &mut self,
+        kind: Kind,
+        key: Option<[u8; 4]>,
+        at: Range<usize>,
+    ) -> Result<Message, ProtocolError> {
+        let payload = self.input.at(at);
+        match kind {
+            Kind::Binary => Ok(Message::Binary(pool::copy_large(payload, key).0)),
+            Kind::Text => match Utf8Bytes::copy_large(payload, key) {
+                Ok(text) => Ok(Message::Text(text)),
                 Err(error) => Err(self.fail(error.into())),
             },
         }

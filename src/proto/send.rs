@@ -18,7 +18,7 @@ use super::mask::MaskSource;
 use super::message::{Kind, Message, MessageRef};
 use super::output::Output;
 use super::prepared::{Encoded, Prepared};
-use super::queue::Queue;
+use super::queue::{Outgoing, Queue};
 use super::utf8::Validator;
 
 /// The sending half of a connection. Everything it takes is queued; [`output`](Self::output) holds
@@ -41,14 +41,6 @@ pub struct Sender {
     peer_closed: bool,
     /// The transport takes no more bytes.
     output_lost: bool,
-}
-
-/// A message under way in fragments.
-#[derive(Clone)]
-struct Outgoing {
-    kind: Kind,
-    compressed: bool,
-    text: Validator,
 }
 
 impl Sender {
@@ -88,7 +80,7 @@ impl Sender {
         };
         if let Some((kind, payload)) =
             short.filter(|(_, payload)| payload.len() <= self.config.share_above as usize)
-            && self.append_whole(kind, payload)
+            && (self.append_whole(kind, payload) || self.append_masked(kind, payload))
         {
             return Ok(());
         }
@@ -114,16 +106,17 @@ impl Sender {
     /// [`SendError`], and nothing was queued.
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
-        let (kind, payload) = match message {
-            MessageRef::Text(text) => (Kind::Text, text.as_bytes()),
-            MessageRef::Binary(bytes) => (Kind::Binary, bytes),
-            control => return self.send_other_ref(control),
-        };
-        if self.append_whole(kind, payload) { Ok(()) } else { self.send_other_ref(message) }
+        match message.data() {
+            Some((kind, payload)) if self.append_whole(kind, payload) => Ok(()),
+            _ => self.send_other_ref(message),
+        }
     }
 
     #[inline(never)]
     fn send_other_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if message.data().is_some_and(|(kind, payload)| self.append_masked(kind, payload)) {
+            return Ok(());
+        }
         if let Some(kind) = self.refuses(&message) {
             return Err(SendError::new(kind, None));
         }
@@ -139,6 +132,15 @@ impl Sender {
             self.queue.output.append_whole(kind, payload);
         }
         plain
+    }
+
+    /// The same of a client.
+    #[inline(never)]
+    fn append_masked(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        self.queue.masks()
+            && payload.len() <= self.most_plain()
+            && self.refusal().is_none()
+            && self.queue.append_masked(kind, payload)
     }
 
     /// Queues a text message: [`send_ref`](Self::send_ref) of [`MessageRef::Text`].
@@ -359,13 +361,14 @@ impl Sender {
         self.compressor.forget();
     }
 
-    /// Finds [`whole_below`](Self::whole_below).
     fn note_plain(&mut self) {
-        let mut most = self.config.fragment_above.min(usize::from(u16::MAX));
-        if self.compressor.is_on() {
-            most = most.min(Compressor::most_plain(&self.config));
-        }
-        self.whole_below = if self.queue.masks() { 0 } else { most as u32 + 1 };
+        self.whole_below = if self.queue.masks() { 0 } else { self.most_plain() as u32 + 1 };
+    }
+
+    /// The longest payload that goes out as a frame of its own, with a length of 16 bits, and is not compressed.
+    fn most_plain(&self) -> usize {
+        let most = self.config.fragment_above.min(usize::from(u16::MAX));
+        if self.compressor.is_on() { most.min(Compressor::most_plain(&self.config)) } else { most }
     }
 
     fn close_with(&mut self, body: Option<(u16, &str)>) {

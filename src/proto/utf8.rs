@@ -7,9 +7,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::borrow::Borrow;
-use core::hash::{Hash, Hasher};
-use core::{fmt, ops, str};
+use core::{fmt, str};
 
 use bytes::{Bytes, BytesMut};
 
@@ -102,9 +100,12 @@ impl Validator {
     }
 }
 
-/// `bytes` as text.
+/// `bytes` as text, all of which is there: as [`str::from_utf8`], by the vectors of the processor.
+///
+/// # Errors
+/// [`Utf8Error`] with the place of the first sequence that is not UTF-8, or that misses its end.
 #[inline(always)]
-pub(crate) fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
+pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
     if bytes.len() <= simd::SHORT && simd::is_ascii(bytes) {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
@@ -122,7 +123,7 @@ pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Er
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
-    check_wide(bytes)
+    check_fresh(bytes)
 }
 
 /// Unmasks block by block; one that is not ASCII is checked while it is in the cache.
@@ -147,8 +148,27 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
     Ok(unsafe { str::from_utf8_unchecked(bytes) })
 }
 
+/// Checks a copy that was written just before: a payload without a key is what was copied, and older.
+#[inline(always)]
+fn check_copy<'a>(bytes: &'a [u8], copy: &'a [u8], key: Option<[u8; 4]>) -> Result<&'a str, Utf8Error> {
+    if key.is_none() { check(bytes) } else { check_fresh(copy) }
+}
+
+/// Checks bytes that were written just before, and are not ASCII.
+#[inline(never)]
+fn check_fresh(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    let valid = if bytes.len() < FRESH { str::from_utf8(bytes).is_ok() } else { is_valid(bytes) };
+    checked(bytes, valid)
+}
+
 fn check_wide(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    if !is_valid(bytes) {
+    checked(bytes, is_valid(bytes))
+}
+
+/// `bytes` as the text that they are, if they are `valid`.
+#[inline(always)]
+fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
+    if !valid {
         return Err(Utf8Error { offset: first_error(bytes) });
     }
     debug_assert!(str::from_utf8(bytes).is_ok());
@@ -156,7 +176,14 @@ fn check_wide(bytes: &[u8]) -> Result<&str, Utf8Error> {
     Ok(unsafe { str::from_utf8_unchecked(bytes) })
 }
 
+#[inline(always)]
 fn is_valid(bytes: &[u8]) -> bool {
+    simd::is_utf8(bytes).unwrap_or_else(|| is_valid_by_steps(bytes))
+}
+
+/// The same on processors without the vectors that `simd` asks for.
+#[inline(always)]
+fn is_valid_by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
         return str::from_utf8(bytes).is_ok();
     }
@@ -372,10 +399,25 @@ impl Utf8Bytes {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// A copy of a text that came in.
-    pub(crate) fn copy(text: &str) -> Self {
-        // Invariant: a `str` is UTF-8.
-        Self(pool::copy(text.as_bytes()))
+    /// A copy of a text that came in, without its masking key.
+    #[inline(always)]
+    pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
+        let (text, is_ascii) = pool::copy(bytes, key);
+        if !is_ascii {
+            check_copy(bytes, &text, key)?;
+        }
+        // Invariant: it is ASCII, or was checked.
+        Ok(Self(text.into()))
+    }
+
+    /// The same in memory for large ones.
+    pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
+        let (text, is_ascii) = pool::copy_large(bytes, key);
+        if !is_ascii {
+            check_wide(&text)?;
+        }
+        // Invariant: as in `copy`.
+        Ok(Self(text))
     }
 
     /// The text.
@@ -393,63 +435,6 @@ impl Utf8Bytes {
     }
 }
 
-impl ops::Deref for Utf8Bytes {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for Utf8Bytes {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl AsRef<[u8]> for Utf8Bytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Borrow<str> for Utf8Bytes {
-    fn borrow(&self) -> &str {
-        self
-    }
-}
-
-// As `str` does, which `Borrow<str>` demands.
-impl Hash for Utf8Bytes {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl fmt::Debug for Utf8Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
-
-impl fmt::Display for Utf8Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.as_str(), f)
-    }
-}
-
-impl PartialEq<str> for Utf8Bytes {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for Utf8Bytes {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
-
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
         // Invariant: a `str` is UTF-8.
@@ -464,12 +449,6 @@ impl From<String> for Utf8Bytes {
     }
 }
 
-impl From<char> for Utf8Bytes {
-    fn from(character: char) -> Self {
-        Self::from(&*character.encode_utf8(&mut [0; 4]))
-    }
-}
-
 impl TryFrom<Bytes> for Utf8Bytes {
     type Error = Utf8Error;
 
@@ -480,20 +459,12 @@ impl TryFrom<Bytes> for Utf8Bytes {
     }
 }
 
-impl From<Utf8Bytes> for Bytes {
-    fn from(text: Utf8Bytes) -> Self {
-        text.0
-    }
-}
-
-impl From<Utf8Bytes> for String {
-    fn from(text: Utf8Bytes) -> Self {
-        text.as_str().into()
-    }
-}
-
 /// What is unmasked before it is checked: a part of the first level of the cache, and a multiple of the key.
 const BLOCK: usize = 8 * 1024;
+
+/// What is shorter, and was unmasked just before, is checked byte by byte: a vector would wait for the words that were
+/// written into it.
+const FRESH: usize = 24;
 
 /// How many bytes simdutf8 takes at a time.
 const STEP: usize = 64;
@@ -560,7 +531,15 @@ mod tests {
     fn agree_whole(text: &[u8], key: [u8; 4]) {
         let expected = str::from_utf8(text).map_err(|error| Utf8Error { offset: error.valid_up_to() as u64 });
         assert_eq!(check(text), expected);
+        assert_eq!(is_valid_by_steps(text), expected.is_ok());
         let mut bytes: Vec<u8> = text.iter().zip(0..).map(|(byte, i)| byte ^ key[i % 4]).collect();
+        for copied in [Utf8Bytes::copy(&bytes, Some(key)), Utf8Bytes::copy(text, None)] {
+            assert_eq!(copied.as_deref(), expected.as_ref().map(|text| &**text));
+        }
+        assert_eq!(
+            Utf8Bytes::copy_large(&bytes, Some(key)).as_deref(),
+            expected.as_ref().map(|text| &**text)
+        );
         assert_eq!(unmask_text(&mut bytes, key), expected);
         assert_eq!(bytes, text);
     }

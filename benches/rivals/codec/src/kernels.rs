@@ -28,12 +28,14 @@ pub fn masks() -> Vec<Mask> {
 
 pub fn checks() -> Vec<Check> {
     vec![
-        Check { name: "taut, Validator", is_utf8: by_validator },
-        Check { name: "sockudo-ws, Utf8Stream", is_utf8: by_stream },
+        Check { name: "taut", is_utf8: |bytes| taut::proto::utf8::check(bytes).is_ok() },
         // What tokio-websockets, fastwebsockets, wtx, yawc and sockudo-ws check whole messages with.
         Check { name: "simdutf8", is_utf8: |bytes| simdutf8::basic::from_utf8(bytes).is_ok() },
         // And tungstenite.
         Check { name: "std", is_utf8: |bytes| std::str::from_utf8(bytes).is_ok() },
+        // For text that comes in pieces: more than the others do.
+        Check { name: "taut, Validator", is_utf8: by_validator },
+        Check { name: "sockudo-ws, Utf8Stream", is_utf8: by_stream },
     ]
 }
 
