@@ -1,93 +1,17 @@
 //! What the engine takes from the heap: in proportion to the bytes that came, nothing for each message of an
 //! echo, nothing for an idle connection, and little for a peer that misbehaves.
-#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
-use core::alloc::{GlobalAlloc, Layout};
-use std::alloc::System;
-use std::cell::Cell;
-
 use bytes::{Buf, Bytes};
+use heap::Heap;
 use support::{connection, frame};
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 use taut::proto::{
     Agreement, Config, Connection, Deflate, Delivery, Event, EventRef, Kind, Message, MessageRef, Role,
-    release_thread_memory,
 };
-
-/// Counts for each thread, so that tests may run beside each other.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn note(grown: isize, count: usize) {
-    LIVE.set(LIVE.get() + grown);
-    COUNT.set(COUNT.get() + count);
-}
-
-// SAFETY: all work is the system's; the cells need no memory of their own and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize, 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize, 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize), 0);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size as isize - layout.size() as isize, 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-/// What the heap held at some time.
-#[derive(Clone, Copy)]
-struct Heap {
-    live: isize,
-    count: usize,
-}
-
-impl Heap {
-    fn now() -> Self {
-        release_thread_memory();
-        Self { live: LIVE.get(), count: COUNT.get() }
-    }
-
-    /// The same, where what the thread keeps stays: to count allocations.
-    fn warm() -> Self {
-        Self { live: LIVE.get(), count: COUNT.get() }
-    }
-
-    /// Bytes that are held beyond those of then, by connections and not by their thread.
-    fn grown(self) -> isize {
-        release_thread_memory();
-        LIVE.get() - self.live
-    }
-
-    /// Allocations since then, those that grow one included.
-    fn allocations(self) -> usize {
-        COUNT.get() - self.count
-    }
-}
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const DELIVERIES: [Delivery; 2] = [Delivery::Whole, Delivery::Chunks];
@@ -163,7 +87,7 @@ fn a_header_that_announces_much_costs_the_read_buffer() {
                     take(&mut connection, false);
                 }
                 connection.input();
-                let grown = before.grown();
+                let grown = before.owned();
                 assert!(grown <= FIRST_BUFFER + 2 * SMALL, "{role:?} {delivery:?} {len}: {grown} bytes");
             }
         }
@@ -193,7 +117,7 @@ fn memory_follows_the_bytes_that_came() {
                     }
                     came += payload.len();
                     assert_eq!(take(&mut connection, true), 0);
-                    let grown = before.grown();
+                    let grown = before.owned();
                     let most = 2 * came as isize + MOST_BUFFER + SMALL;
                     assert!(grown <= most, "{role:?}, feed {by_feed}: {grown} for {came} bytes");
                 }
@@ -216,7 +140,7 @@ fn chunks_take_the_memory_of_a_read() {
                 while !rest.is_empty() {
                     rest = read(&mut connection, rest);
                     assert_eq!(take(&mut connection, borrowed), 1);
-                    let grown = before.grown();
+                    let grown = before.owned();
                     assert!(
                         grown <= MOST_BUFFER + SMALL,
                         "{role:?} {opcode:?}, borrowed {borrowed}: {grown}"
@@ -245,12 +169,12 @@ fn a_message_in_tiny_fragments_stays_within_its_limit() {
                 for _ in 0..frames / 500 {
                     connection.feed(&middle);
                     assert_eq!(take(&mut connection, borrowed), 0);
-                    assert!(before.grown() <= most, "{role:?} {opcode:?}: {} of {most}", before.grown());
+                    assert!(before.owned() <= most, "{role:?} {opcode:?}: {} of {most}", before.owned());
                 }
                 let last = frame(role.peer(), true, OpCode::Continuation, &vec![b'x'; LIMIT - frames - 1]);
                 connection.feed(&last);
                 let event = connection.next_event().unwrap().unwrap();
-                assert!(before.grown() <= most, "{role:?} {opcode:?}: {} of {most}", before.grown());
+                assert!(before.owned() <= most, "{role:?} {opcode:?}: {} of {most}", before.owned());
                 match event {
                     Event::Message(Message::Text(text)) => assert_eq!(text.len(), LIMIT),
                     Event::Message(Message::Binary(bytes)) => assert_eq!(bytes.len(), LIMIT),
@@ -400,7 +324,7 @@ fn compressed_messages_that_wait_hold_little_more_than_is_counted() {
     while server.send_text(&text).is_ok() {
         count += 1;
     }
-    let (queued, held) = (server.queued() as isize, before.grown());
+    let (queued, held) = (server.queued() as isize, before.owned());
     assert!(queued / count > 4 << 10, "{} bytes each, which are copied anyway", queued / count);
     // The thread's compressor is part of what grew.
     assert!(held < 2 * queued + (512 << 10), "{held} bytes for {queued} of {count} messages");
@@ -426,12 +350,12 @@ fn held(deflate: Deflate) -> isize {
             server.send_text("a short message is not compressed").unwrap();
             write(&mut server);
             server.release();
-            assert_eq!(before.grown(), 0, "before the first compressed message");
+            assert_eq!(before.owned(), 0, "before the first compressed message");
             server.feed(&wire);
             assert_eq!(echo(&mut server), 1);
             write(&mut server);
             server.release();
-            last = before.grown();
+            last = before.owned();
             kept.push((server, client));
         }
         last
@@ -546,7 +470,7 @@ fn a_connection_released_after_a_small_message_owns_no_heap() {
             connection.send_text("€").unwrap();
             write(&mut connection);
             connection.release();
-            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+            assert_eq!(before.owned(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
         }
     }
 }
@@ -574,11 +498,11 @@ fn a_released_connection_owns_no_heap() {
             traffic(&mut connection, &wire, borrowed);
             assert!(!connection.wants_output());
             connection.release();
-            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+            assert_eq!(before.owned(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
             // And it goes on as before.
             traffic(&mut connection, &wire, borrowed);
             connection.release();
-            assert_eq!(before.grown(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
+            assert_eq!(before.owned(), 0, "{role:?} {delivery:?}, borrowed {borrowed}");
         }
     }
 }
@@ -608,7 +532,7 @@ fn assert_keeps_little(by_feed: bool) {
             take(&mut connection, borrowed);
         }
         connection.input();
-        let grown = before.grown();
+        let grown = before.owned();
         let most = MOST_BUFFER + (64 << 10) + (4 << 10) + SMALL;
         assert!(grown <= most, "{role:?}, borrowed {borrowed}: {grown} bytes");
     }
@@ -636,7 +560,7 @@ fn a_drained_output_keeps_little() {
             connection.send_binary(&payload).unwrap();
         }
         write(&mut connection);
-        assert!(before.grown() <= (4 << 10) + (1 << 10), "{role:?}: {} bytes", before.grown());
+        assert!(before.owned() <= (4 << 10) + (1 << 10), "{role:?}: {} bytes", before.owned());
     }
 }
 
@@ -671,11 +595,11 @@ fn a_flood_of_pings_queues_two_pongs() {
                 // Two frames of 14 and 125 bytes.
                 assert!(connection.queued() <= 278, "{} bytes wait", connection.queued());
                 let most = MOST_BUFFER + 4 * 278 + SMALL;
-                assert!(before.grown() <= most, "{role:?}: {} bytes", before.grown());
+                assert!(before.owned() <= most, "{role:?}: {} bytes", before.owned());
             }
             connection.release();
             // The read buffer is gone.
-            assert!(before.grown() <= 4 * 278 + SMALL, "{role:?}: {} bytes", before.grown());
+            assert!(before.owned() <= 4 * 278 + SMALL, "{role:?}: {} bytes", before.owned());
         }
     }
 }
@@ -701,7 +625,7 @@ fn a_flood_of_pings_between_messages_stays_small() {
             }
             assert!(connection.queued() <= queued + 278, "{} bytes wait", connection.queued());
             let most = MOST_BUFFER + 16 * 278 + SMALL;
-            assert!(before.grown() <= most, "{role:?}: {} bytes", before.grown());
+            assert!(before.owned() <= most, "{role:?}: {} bytes", before.owned());
         }
     }
 }
@@ -743,10 +667,10 @@ fn a_kept_small_message_does_not_pin_the_read_buffer() {
             keep(&mut connection, &mut kept, usize::MAX);
         }
         assert_eq!(kept.len(), 1000);
-        assert!(before.grown() < 400_000, "{role:?}: {} bytes", before.grown());
+        assert!(before.owned() < 400_000, "{role:?}: {} bytes", before.owned());
         connection.release();
         drop(connection);
-        assert!(before.grown() < 200_000, "{role:?}: {} bytes", before.grown());
+        assert!(before.owned() < 200_000, "{role:?}: {} bytes", before.owned());
     }
 }
 
@@ -792,7 +716,7 @@ fn a_kept_message_pins_at_most_four_times_its_size() {
                     }
                 }
                 drop(connection);
-                let grown = before.grown();
+                let grown = before.owned();
                 if grown > bytes as isize * 4 + kept.len() as isize * SMALL {
                     let kept = kept.len();
                     wrong.push(format!(

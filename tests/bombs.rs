@@ -4,91 +4,21 @@
 //! A bomb is a GiB, of which little is inflated before it fails. What flows through is 64 MiB, so that a debug
 //! build stays fast; with `TAUT_LONG=1` it is a GiB too.
 #![cfg(feature = "deflate")]
-#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
 
 #[path = "rfc7692/bits.rs"]
 mod bits;
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
-
-use core::alloc::{GlobalAlloc, Layout};
-use std::alloc::System;
-use std::cell::Cell;
 
 use bits::{Bits, Distance, zeros};
 use bytes::Buf;
+use heap::Heap;
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 use taut::proto::{
     Agreement, ChunkRef, Config, Connection, Deflate, Delivery, EventRef, Kind, MessageRef, ProtocolError,
-    Role, release_thread_memory,
+    Role,
 };
-
-/// Counts for each thread, so that tests may run beside each other.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn note(grown: isize) {
-    let live = LIVE.get() + grown;
-    LIVE.set(live);
-    PEAK.set(PEAK.get().max(live));
-}
-
-// SAFETY: all work is the system's; the cells need no memory of their own and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize));
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Blocks so large that they matter here are not copied but mapped elsewhere.
-        note(size as isize - layout.size() as isize);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-/// The most that the heap of this thread held since then, beyond what it held then.
-struct Heap {
-    live: isize,
-}
-
-impl Heap {
-    fn now() -> Self {
-        release_thread_memory();
-        PEAK.set(LIVE.get());
-        Self { live: LIVE.get() }
-    }
-
-    fn peak(&self) -> isize {
-        PEAK.get() - self.live
-    }
-
-    /// What connections hold, and not their thread.
-    fn live(&self) -> isize {
-        release_thread_memory();
-        LIVE.get() - self.live
-    }
-}
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const MIB: usize = 1 << 20;
@@ -216,30 +146,65 @@ fn count_chunks(connection: &mut Connection, wire: &[u8], expected: u8) -> u64 {
     count
 }
 
-#[test]
-fn a_bomb_ends_with_1009_in_less_than_twice_the_limit() {
-    for shape in SHAPES {
-        for role in ROLES {
-            let wire = bomb(role.peer(), shape, GIB);
-            // 1,032 bytes in one; with a distance of 13 bits more it is 137 bytes in one.
-            assert!(wire.len() < if shape == Shape::FarTakeover { 8 * MIB } else { MIB + (16 << 10) });
-            for limit in [MIB, 16 * MIB] {
-                let config = Config::new().max_message(limit).max_frame(usize::MAX);
-                // What bounds the wire comes first, if the wire is larger than the message may be.
-                if wire.len() > limit + limit / 8 {
-                    continue;
-                }
-                let heap = Heap::now();
-                let mut connection = agreed(role, config);
-                explode(&mut connection, shape, &wire, limit);
-                let peak = heap.peak();
-                assert!(peak < 2 * limit as isize, "{shape:?} took {peak} of {limit} ({role:?})");
-                assert!(peak > limit as isize, "{shape:?} took {peak}, and inflated nothing");
-                assert!(heap.live() < 256 << 10, "{shape:?} keeps {}", heap.live());
-                drop(connection);
-                assert!(heap.live() < 128 << 10, "{shape:?} leaves {}", heap.live());
+/// A bomb ends with 1009, in less than twice the limit, and a Close is all that it leaves.
+fn ends_with_1009(shape: Shape) {
+    for role in ROLES {
+        let wire = bomb(role.peer(), shape, GIB);
+        // 1,032 bytes in one; with a distance of 13 bits more it is 137 bytes in one.
+        assert!(wire.len() < if shape == Shape::FarTakeover { 8 * MIB } else { MIB + (16 << 10) });
+        for limit in [MIB, 16 * MIB] {
+            let config = Config::new().max_message(limit).max_frame(usize::MAX);
+            // What bounds the wire comes first, if the wire is larger than the message may be.
+            if wire.len() > limit + limit / 8 {
+                continue;
             }
+            let heap = Heap::now();
+            let mut connection = agreed(role, config);
+            explode(&mut connection, shape, &wire, limit);
+            let peak = heap.peak();
+            assert!(peak < 2 * limit as isize, "{shape:?} took {peak} of {limit} ({role:?})");
+            assert!(peak > limit as isize, "{shape:?} took {peak}, and inflated nothing");
+            assert!(heap.owned() < 256 << 10, "{shape:?} keeps {}", heap.owned());
+            drop(connection);
+            assert!(heap.owned() < 128 << 10, "{shape:?} leaves {}", heap.owned());
         }
+    }
+}
+
+#[test]
+fn inflate_bomb_single() {
+    ends_with_1009(Shape::OneFrame);
+}
+
+#[test]
+fn inflate_bomb_fragmented() {
+    ends_with_1009(Shape::Fragments);
+}
+
+#[test]
+fn inflate_bomb_context_takeover() {
+    ends_with_1009(Shape::Takeover);
+    ends_with_1009(Shape::FarTakeover);
+}
+
+/// Ten GiB in name, of which in chunks no byte beyond the limit is handed out.
+#[test]
+fn inflate_bomb_of_ten_gigabytes() {
+    // The wire is bounded as well, at an eighth more than the limit: the bomb has to fit into that.
+    const LIMIT: usize = 10 * MIB + 7;
+    for role in ROLES {
+        let wire = bomb(role.peer(), Shape::OneFrame, 10 * GIB);
+        let config = Config::new().delivery(Delivery::Chunks).max_streamed(LIMIT as u64);
+        let heap = Heap::now();
+        let mut connection = agreed(role, config);
+        let mut inflated = 0;
+        let error = read(&mut connection, &wire, |event| match event {
+            EventRef::Chunk(chunk) => inflated += chunk.data.as_bytes().len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(error, Err(ProtocolError::StreamTooBig { max: LIMIT as u64 }));
+        assert!(inflated <= LIMIT && inflated + (32 << 10) > LIMIT, "{inflated} bytes came");
+        assert!(heap.peak() < MIB as isize, "{role:?} took {}", heap.peak());
     }
 }
 

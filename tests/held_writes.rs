@@ -373,6 +373,19 @@ async fn a_send_that_is_dropped_after_it_took_the_message_takes_nothing_with_it(
     task.abort();
 }
 
+/// `select!` makes the futures of disabled branches too, and drops them.
+#[tokio::test]
+async fn a_send_that_is_never_polled_sends_nothing() {
+    let (mut socket, far) = server(Config::new());
+    let task = tokio::spawn(async move {
+        drop(socket.send("0"));
+        pending::<()>().await;
+    });
+    settle().await;
+    assert!(far.output().is_empty());
+    task.abort();
+}
+
 #[tokio::test]
 async fn dropping_the_socket_writes_what_is_held_and_ends_the_stream() {
     let (mut socket, far) = server(Config::new());

@@ -1033,6 +1033,16 @@ async fn a_future_that_accepts_is_small() {
     assert!(size <= 256, "{size} bytes");
 }
 
+/// So is the room of these in each idle connection.
+#[tokio::test]
+async fn futures_of_a_socket_are_small() {
+    let (stream, _) = pair(1);
+    let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    let pointer = size_of::<usize>();
+    assert_eq!(size_of_val(&socket.recv()), pointer);
+    assert_eq!(size_of_val(&socket.send("a")), pointer + size_of::<Message>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_checks_the_answer() {
     use HandshakeError::{

@@ -6,6 +6,7 @@ use std::ops::Range;
 use taut::proto::{Config, Delivery, Role};
 
 use crate::format::{CLAIMS, COUNTS, FILLINGS, KEYS, LENGTHS, READS, SIZES, WRITES};
+use crate::script::{Wire, cuts_in_turn};
 
 /// A conversation with one connection.
 #[derive(Clone, PartialEq, Eq)]
@@ -143,15 +144,6 @@ pub enum Payload {
     },
 }
 
-/// The bytes of the peer, and where they are cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wire {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    /// Where a read ends, in ascending order.
-    pub cuts: Vec<usize>,
-}
-
 impl Input {
     /// An input with the default settings.
     #[must_use]
@@ -187,21 +179,14 @@ impl Input {
                     last.end = last.end.min(wire.bytes.len());
                     last.start = last.start.min(last.end);
                 }
-                Piece::Repeat(count) => wire.repeat(last.clone(), *count),
+                Piece::Repeat(count) => repeat(&mut wire.bytes, last.clone(), *count),
             }
             if wire.bytes.len() > MAX_WIRE {
                 wire.truncate(MAX_WIRE);
                 break;
             }
         }
-        let mut at = 0;
-        for length in self.cuts.into_iter().cycle().take(MAX_CUTS).take_while(|&length| length > 0) {
-            at += usize::from(length);
-            if at >= wire.bytes.len() {
-                break;
-            }
-            wire.cuts.push(at);
-        }
+        wire.cuts.extend(cuts_in_turn(self.cuts, wire.bytes.len()));
         wire.cuts.sort_unstable();
         wire
     }
@@ -305,7 +290,7 @@ impl Frame {
 }
 
 impl Payload {
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Literal(bytes) => bytes.clone(),
             Self::Filled { length, filling } => {
@@ -319,19 +304,13 @@ impl Payload {
     }
 }
 
-impl Wire {
-    fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
-        self.cuts.retain(|&cut| cut <= length);
-    }
-
-    fn repeat(&mut self, range: Range<usize>, count: u8) {
-        for _ in 0..count {
-            if range.is_empty() || self.bytes.len() > MAX_REPEATED {
-                break;
-            }
-            self.bytes.extend_from_within(range.clone());
+/// Appends a part of the bytes so many times more.
+fn repeat(bytes: &mut Vec<u8>, range: Range<usize>, count: u8) {
+    for _ in 0..count {
+        if range.is_empty() || bytes.len() > MAX_REPEATED {
+            break;
         }
+        bytes.extend_from_within(range.clone());
     }
 }
 
@@ -340,9 +319,6 @@ pub const MAX_WIRE: usize = 72 << 10;
 
 /// How long the wire grows by repetition: thousands of small frames are enough.
 const MAX_REPEATED: usize = 4 << 10;
-
-/// How often an input is cut in turn.
-const MAX_CUTS: usize = 256;
 
 /// How many bytes and cuts a report shows.
 const MAX_SHOWN: usize = 512;

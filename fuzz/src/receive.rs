@@ -9,8 +9,9 @@ use taut::proto::{
 };
 
 use crate::format::KEYS;
-use crate::input::{Feed, Input, Settings, Take, Wire};
+use crate::input::{Feed, Input, Settings, Take};
 use crate::model::{self, Expected, Limits, Size};
+use crate::script::Wire;
 use crate::sent::{Sent, add_chunk, frames, payload};
 
 /// Drives connections through the input, and compares what they make of it.
@@ -394,7 +395,7 @@ impl<'a> Run<'a> {
 }
 
 /// The longest control frame.
-const CONTROL_FRAME: usize = MAX_HEADER + MAX_CONTROL_PAYLOAD;
+pub(crate) const CONTROL_FRAME: usize = MAX_HEADER + MAX_CONTROL_PAYLOAD;
 
 fn connection(settings: &Settings, delivery: Delivery) -> Connection {
     let config = settings.config(delivery);
@@ -417,7 +418,7 @@ pub(crate) fn content(data: &ChunkData) -> (Kind, &[u8]) {
     }
 }
 
-fn lend(event: &Event) -> EventRef<'_> {
+pub(crate) fn lend(event: &Event) -> EventRef<'_> {
     match event {
         Event::Message(message) => EventRef::Message(message.into()),
         Event::Chunk(chunk) => {

@@ -22,12 +22,12 @@ pub fn receive() -> Vec<(String, Input)> {
     seeds.0
 }
 
-const TEXT: u8 = 0x1;
+pub(crate) const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
-const FIN: u8 = 0x80;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
+pub(crate) const FIN: u8 = 0x80;
 
 /// The masking key of the seeds: that of RFC 6455 §5.7.
 const KEY: u8 = 1;
@@ -257,20 +257,20 @@ impl Table {
     }
 }
 
-fn new(first: u8, payload: &[u8]) -> Frame {
+pub(crate) fn new(first: u8, payload: &[u8]) -> Frame {
     let payload = Payload::Literal(payload.to_vec());
     Frame { first, form: Form::Shortest, wrong_mask: false, key: KEY, payload }
 }
 
-fn frame(first: u8, payload: &[u8]) -> Piece {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Piece {
     Piece::Frame(new(first, payload))
 }
 
-fn filled(first: u8, length: u8, filling: u8) -> Piece {
+pub(crate) fn filled(first: u8, length: u8, filling: u8) -> Piece {
     Piece::Frame(Frame { payload: Payload::Filled { length, filling }, ..new(first, b"") })
 }
 
-fn close(code: u16, reason: &[u8]) -> Piece {
+pub(crate) fn close(code: u16, reason: &[u8]) -> Piece {
     frame(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
 

@@ -7,7 +7,10 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
-use taut_fuzz::{compress, deflate, input, receive, seeds};
+use taut_fuzz::{
+    client_handshake, compress, deflate, differential, extensions, header, input, mask, pair, receive, seeds,
+    server_handshake, utf8,
+};
 
 /// The tests of one target.
 macro_rules! target {
@@ -50,6 +53,14 @@ macro_rules! target {
 target!(receive_, input::Input, seeds::receive, receive::check);
 target!(deflate_, deflate::input::Input, deflate::seeds::deflate, deflate::check);
 target!(compress_, compress::input::Input, compress::seeds::compress, compress::check);
+target!(header_, header::Input, header::seeds, header::check);
+target!(mask_, mask::Input, mask::seeds, mask::check);
+target!(utf8_, utf8::Input, utf8::seeds, utf8::check);
+target!(client_handshake_, client_handshake::Input, client_handshake::seeds, client_handshake::check);
+target!(server_handshake_, server_handshake::Input, server_handshake::seeds, server_handshake::check);
+target!(pair_, pair::input::Input, pair::seeds::pair, pair::check);
+target!(differential_, input::Input, differential::seeds::differential, differential::check);
+target!(extensions_, extensions::Input, extensions::seeds, extensions::check);
 
 /// A target, and how its inputs are made.
 struct Target<I> {

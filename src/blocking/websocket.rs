@@ -240,7 +240,11 @@ impl<S: Read + Write + 'static> WebSocket<S> {
 
     fn end(&mut self, error: Option<Error>) -> Result<Option<Event>, Error> {
         self.ended = true;
+        self.connection.input_eof();
+        // What came behind the end is dropped.
+        while let Ok(Some(_)) = self.connection.next_event_ref() {}
         self.connection.output_lost();
+        self.connection.release();
         match (self.failure.take(), self.broken) {
             (Some(failure), _) => Err(Error::Protocol(failure)),
             (None, _) if self.is_clean() => Ok(None),

@@ -48,6 +48,8 @@ impl Receiver {
             }
         };
         if self.eof && matches!(step, Step::Nothing) {
+            // Half a message will not get whole.
+            self.stop();
             self.end = End::Lost;
             self.answer = Some(Box::new(Answer::Lost));
         }

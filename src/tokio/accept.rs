@@ -17,7 +17,7 @@ use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
 use crate::proto::Output;
-use crate::proto::handshake::{Accept, Pending, Reject, Request, ServerHandshake};
+use crate::proto::handshake::{Accept, BuildError, Pending, Reject, Request, ServerHandshake};
 
 /// Waits for a client's handshake and accepts it, without a subprotocol, under the default [`Options`].
 ///
@@ -50,14 +50,19 @@ where
     F: FnOnce(&Request) -> Result<Accept, Reject>,
 {
     // On the heap until it is done: a task is as large as the largest that it ever waits for, and this one
-    // would keep 4 KiB for as long as the connection lasts.
+    // would keep a kilobyte for as long as the connection lasts.
     Box::pin(async move {
-        let incoming = Incoming::read(stream, options).await?;
-        match decide(incoming.request()) {
-            Ok(accept) => incoming.accept(accept).await,
-            Err(reject) => {
-                let status = reject.status();
-                incoming.reject(reject).await?;
+        let decided = {
+            let incoming = Incoming::read(stream, options).await?;
+            match decide(incoming.request()) {
+                Ok(accept) => Ok(incoming.open(accept)),
+                Err(reject) => Err((reject.status(), Box::pin(incoming.reject(reject)))),
+            }
+        };
+        match decided {
+            Ok(opened) => opened.written().await,
+            Err((status, rejected)) => {
+                rejected.await?;
                 Err(Error::Rejected(status))
             }
         }
@@ -79,37 +84,42 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     ///
     /// # Errors
     /// As [`accept`].
-    pub async fn read(mut stream: S, options: Options) -> Result<Self, Error> {
+    pub fn read(mut stream: S, options: Options) -> impl Future<Output = Result<Self, Error>> {
         set_nodelay(&stream);
-        let start = Instant::now();
-        let mut handshake = ServerHandshake::with_limits(options.limits);
-        let read = async {
-            loop {
-                match handshake.poll() {
-                    Ok(Some(pending)) => return Ok(pending),
-                    Ok(None) => {}
-                    Err(error) => return Err(Error::from(error)),
+        // An `async fn` would hold its arguments twice.
+        async move {
+            let start = Instant::now();
+            let mut handshake = ServerHandshake::with_limits(options.limits);
+            let read = async {
+                loop {
+                    match handshake.poll() {
+                        Ok(Some(pending)) => return Ok(pending),
+                        Ok(None) => {}
+                        Err(error) => return Err(Error::from(error)),
+                    }
+                    if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
+                        handshake.input_eof();
+                    }
                 }
-                if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
-                    handshake.input_eof();
+            };
+            // Answers to what is no request are rare, and not to take room for others.
+            match timeout(options.handshake_timeout, read).await {
+                Ok(Ok(pending)) => {
+                    let left = options.handshake_timeout.saturating_sub(start.elapsed());
+                    Ok(Self { stream, pending, options, left })
                 }
-            }
-        };
-        match timeout(options.handshake_timeout, read).await {
-            Ok(Ok(pending)) => {
-                let left = options.handshake_timeout.saturating_sub(start.elapsed());
-                Ok(Self { stream, pending, options, left })
-            }
-            Ok(Err(error)) => {
-                // The client's loss if it does not take the answer.
-                let _ = answer(&mut stream, handshake.output(), options.pace.close_timeout).await;
-                Err(error)
-            }
-            Err(_) => {
-                handshake.time_out();
-                // The time is over: what the stream does not take at once is not sent.
-                let _ = answer(&mut stream, handshake.output(), Duration::ZERO).await;
-                Err(Error::Timeout(Deadline::Handshake))
+                Ok(Err(error)) => {
+                    // The client's loss if it does not take the answer.
+                    let time = options.pace.close_timeout;
+                    let _ = Box::pin(answer(&mut stream, handshake.output(), time)).await;
+                    Err(error)
+                }
+                Err(_) => {
+                    handshake.time_out();
+                    // The time is over: what the stream does not take at once is not sent.
+                    let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
+                    Err(Error::Timeout(Deadline::Handshake))
+                }
             }
         }
     }
@@ -131,20 +141,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// # Errors
     /// [`Error::Build`] if the client did not offer the subprotocol (it gets status 500), [`Error::Io`], or
     /// [`Error::Timeout`].
-    pub async fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let connection = match self.pending.accept(self.options.agree(accept), self.options.config) {
-            Ok(connection) => connection,
+    pub async fn accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
+        self.open(accept).written().await
+    }
+
+    fn open(mut self, accept: Accept) -> Opened<S> {
+        let left = self.left;
+        match self.pending.accept(self.options.agree(accept), self.options.config) {
+            Ok(connection) => {
+                Opened { socket: Ok(WebSocket::new(self.stream, connection, &self.options)), left }
+            }
             Err(error) => {
                 let reason = error.reason().clone();
                 self.pending = error.into_pending();
-                self.reject(Reject::new(500)?).await?;
-                return Err(reason.into());
+                Opened { socket: Err(Box::new((self, reason))), left }
             }
-        };
-        let mut socket = WebSocket::new(self.stream, connection, &self.options);
-        match timeout(self.left, socket.flush()).await {
-            Ok(flushed) => flushed.map(|()| socket),
-            Err(_) => Err(Error::Timeout(Deadline::Handshake)),
         }
     }
 
@@ -155,6 +166,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
         let mut output = self.pending.reject(reject);
         answer(&mut self.stream, &mut output, self.options.pace.close_timeout).await
+    }
+}
+
+/// A connection whose first bytes are to be written, or a request that could not be accepted.
+struct Opened<S> {
+    socket: Result<WebSocket<S>, Box<(Incoming<S>, BuildError)>>,
+    left: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Opened<S> {
+    async fn written(self) -> Result<WebSocket<S>, Error> {
+        match self.socket {
+            Ok(mut socket) => match timeout(self.left, socket.flush()).await {
+                Ok(flushed) => flushed.map(|()| socket),
+                Err(_) => Err(Error::Timeout(Deadline::Handshake)),
+            },
+            Err(refused) => {
+                let (incoming, reason) = *refused;
+                Box::pin(incoming.reject(Reject::new(500)?)).await?;
+                Err(reason.into())
+            }
+        }
     }
 }
 

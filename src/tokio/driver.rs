@@ -39,8 +39,8 @@ pub(super) struct Driver<S> {
     /// The task that asked for what is held to be written.
     pub(super) held: Option<task::Id>,
     pub(super) stage: Stage,
-    /// Messages given since the task was last asked whether its turn is over.
-    taken: u8,
+    /// What came since the task was last asked whether its turn is over: in messages, and what weighs as much.
+    taken: usize,
     /// A message was given since the peer was last waited for.
     given: bool,
     /// Control frames that came since they were last looked at.
@@ -164,7 +164,8 @@ impl<S> Driver<S> {
         if reading {
             self.patience.note_message(self.connection.unfinished(), mem::take(&mut self.given));
         }
-        if self.connection.wants_output() {
+        // What a stream holds back until it is flushed waits for the peer as well.
+        if self.connection.wants_output() || self.unflushed {
             self.patience.note_output();
         }
         if !self.patience.allows_memory(|| self.connection.memory()) {
@@ -176,6 +177,16 @@ impl<S> Driver<S> {
             self.connection.fail(ProtocolError::TooSlow);
         }
         Poll::Ready(late)
+    }
+
+    /// Counts what is no whole message; whether it is data.
+    #[inline(never)]
+    fn note_other(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Chunk(chunk) => self.given |= chunk.last,
+            Event::Message(_) => self.note_control(),
+        }
+        event.is_data()
     }
 
     /// Counts a control frame.
@@ -214,49 +225,54 @@ impl<S> Driver<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn poll_event(
+    /// The next event, as `made` makes something of it.
+    pub(super) fn poll_event<T>(
         &mut self,
         side: Side,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Event>, Error>> {
+        made: impl FnOnce(Event) -> T,
+    ) -> Poll<Result<Option<T>, Error>> {
         loop {
             if self.stage == Stage::Ended {
                 return Poll::Ready(Ok(None));
             }
             // A peer that sends without pause must not keep other tasks from running: messages that are there
             // already take as much of a task's turn as reads do.
-            if self.taken >= MOST_TAKEN {
+            while self.taken >= MOST_TAKEN {
                 let Poll::Ready(turn) = coop::poll_proceed(cx) else {
                     self.leave();
                     return Poll::Pending;
                 };
                 turn.made_progress();
-                self.taken = 0;
+                self.taken -= MOST_TAKEN;
             }
             if !self.closing.has_failed() {
                 match self.connection.next_event() {
                     Ok(Some(event)) => {
-                        self.taken = self.taken.wrapping_add(1);
+                        self.taken += 1;
                         self.leave();
-                        match &event {
-                            Event::Message(Message::Binary(_) | Message::Text(_)) => self.given = true,
-                            Event::Chunk(chunk) => self.given |= chunk.last,
-                            Event::Message(_) => self.note_control(),
-                        }
+                        let data = match &event {
+                            Event::Message(Message::Binary(_) | Message::Text(_)) => {
+                                self.given = true;
+                                true
+                            }
+                            other => self.note_other(other),
+                        };
                         // A pong, or the answer to a Close, begins to leave before the event is looked at. What
                         // the application queued leaves together, once there is nothing more to take.
-                        if !event.is_data() || self.connection.queued() >= MOST_HELD {
+                        if !data || self.connection.queued() >= MOST_HELD {
                             self.note_closing();
                             let _ = self.with_wakers(side, cx, Self::poll_write);
                         }
-                        return Poll::Ready(Ok(Some(event)));
+                        return Poll::Ready(Ok(Some(made(event))));
                     }
                     Ok(None) => {}
                     Err(error) => self.fail(error),
                 }
             }
             match ready!(self.with_wakers(side, cx, Self::poll_turn)) {
-                Turn::Read => {}
+                // Fragments give no event until the last, and take time nevertheless.
+                Turn::Read => self.taken += self.connection.unparsed().len() / MESSAGE,
                 Turn::Ended(result) => return Poll::Ready(result.map(|()| None)),
             }
         }
@@ -377,7 +393,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Poll::Pending => {
                 // An idle connection holds no memory.
                 self.connection.release();
-                if self.patience.is_at_rest() && self.connection.is_at_rest() {
+                if self.patience.is_at_rest() && self.connection.is_at_rest() && !self.unflushed {
                     return Poll::Pending;
                 }
                 let late = self.poll_patience(true, cx);
@@ -468,7 +484,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 const MOST_HELD: usize = scratch::SIZE;
 
 /// How many messages weigh as much as a read.
-const MOST_TAKEN: u8 = 2;
+const MOST_TAKEN: usize = 2;
+
+/// How many bytes weigh as much as a message.
+const MESSAGE: usize = 4 << 10;
 
 /// How many bytes are moved out of a thread's buffer rather than left there.
 const MOST_MOVED: usize = 4 << 10;

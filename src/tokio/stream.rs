@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let socket = self.get_mut();
         socket.start_close(CloseFrame::from(CloseCode::NORMAL));
-        while ready!(socket.driver().poll_event(Side::Send, cx))?.is_some() {}
+        while ready!(socket.driver().poll_event(Side::Send, cx, drop))?.is_some() {}
         Poll::Ready(Ok(()))
     }
 }

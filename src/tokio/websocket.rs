@@ -8,7 +8,7 @@ use core::fmt;
 use core::future::{Future, poll_fn};
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll, Waker, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::task;
@@ -23,7 +23,7 @@ use crate::budget::Budget;
 use crate::error::Error;
 use crate::options::Options;
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, Event, EventRef, Message, Sender, Utf8Bytes,
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, EventRef, Message, SendError, Sender, Utf8Bytes,
 };
 
 /// A WebSocket over a byte stream.
@@ -151,8 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// [`Error::Protocol`] once the peer was told what it did wrong, [`Error::Lost`], [`Error::Io`] or
     /// [`Error::Timeout`]. Each is given once; afterwards there is `None`.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The next event: [`recv`](Self::recv) for those who take messages in chunks.
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        poll_fn(|cx| self.driver().poll_event(Side::Receive, cx)).await
+        poll_fn(|cx| self.driver().poll_event(Side::Receive, cx, |event| event)).await
     }
 
     /// Hands each event to `handler` as it lies in the read buffer, with the sending half to answer by, until the
@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// connection is of no more use: [`Error::Timeout`] if the peer takes too little for
     /// [`Options::write_timeout`]. The errors of a write for which this did not wait come from the next call.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        Sending { socket: self, message: Some(message.into()), waits: false }
+        Sending { message: Some(message.into()), socket: Some(self) }
     }
 
     /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
@@ -233,15 +233,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.driver().poll_event(Side::Receive, cx).map_ok(|event| event.map(Event::into_message))
+        self.driver().poll_event(Side::Receive, cx, Event::into_message)
     }
 
     /// Takes a message; whether it is held back.
-    fn take(&self, message: Message) -> Result<bool, Error> {
-        let mut driver = self.driver();
+    fn take(&self, message: Message) -> Result<bool, SendError> {
+        let mut guard = self.driver();
+        let driver = &mut *guard;
         driver.connection.send(message)?;
         if driver.can_hold() {
-            return Ok(self.ask(&mut driver));
+            return Ok(self.ask(driver));
         }
         driver.note_closing();
         Ok(false)
@@ -250,50 +251,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 impl<S> WebSocket<S> {
     /// Has what waits written by another task, if the stream can get to one.
+    #[inline]
     fn ask(&self, driver: &mut Driver<S>) -> bool {
         // Outside of a task, in a future that somebody polls, nothing need run after it.
         let (Some(hold), Some(task)) = (self.shared.hold, task::try_id()) else { return false };
         // Another task may be one of a runtime that does not run now.
-        if driver.held != Some(task) {
-            if !held::hold(task, || hold(&self.shared)) {
-                return false;
-            }
-            if driver.held.replace(task).is_some() {
-                // Who waits for the rest on behalf of that other task ends.
-                driver.wakers.wake();
-            }
+        driver.held == Some(task) || self.ask_anew(driver, hold, task)
+    }
+
+    #[inline(never)]
+    fn ask_anew(&self, driver: &mut Driver<S>, hold: AsHeld<S>, task: task::Id) -> bool {
+        let asked = held::hold(task, || hold(&self.shared));
+        if asked && driver.held.replace(task).is_some() {
+            // Who waits for the rest on behalf of that other task ends.
+            driver.wakers.wake();
         }
-        true
+        asked
     }
 }
 
 /// The future of [`WebSocket::send`].
 struct Sending<'a, S> {
-    socket: &'a mut WebSocket<S>,
+    /// Until it is taken.
     message: Option<Message>,
-    waits: bool,
+    /// Until it is written, or somebody else writes it.
+    socket: Option<&'a mut WebSocket<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(message) = self.message.take()
-            && self.socket.take(message)?
-        {
-            return Poll::Ready(Ok(()));
-        }
-        let polled = self.socket.driver().poll_flush(cx);
-        self.waits = polled.is_pending();
-        polled
+        let Self { message, socket } = &mut *self;
+        let Some(waiting) = socket else { return Poll::Ready(Ok(())) };
+        let sent = match message.take().map(|message| waiting.take(message)) {
+            Some(Ok(true)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(false)) | None => ready!(waiting.driver().poll_flush(cx)),
+        };
+        *socket = None;
+        Poll::Ready(sent)
     }
 }
 
 impl<S> Drop for Sending<'_, S> {
+    #[inline(always)]
     fn drop(&mut self) {
         // What was taken is written, whether anybody waits for it or not.
-        if self.waits {
-            self.socket.ask(&mut self.socket.driver());
+        if let (Some(socket), None) = (&self.socket, &self.message) {
+            socket.ask(&mut socket.driver());
         }
     }
 }

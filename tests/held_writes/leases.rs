@@ -1,63 +1,22 @@
 //! Sockets that stop in the middle of what came: few of them keep a buffer of their thread.
-#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../support/heap.rs"]
+mod heap;
 
+use heap::Heap;
 use taut::proto::{Config, Message};
 
 use crate::{numbers, server, text};
 
-/// Counts the large blocks of each thread.
-struct Counting;
-
-thread_local! {
-    static LARGE: Cell<isize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// As large as the buffer into which a thread reads.
-const BUFFER: usize = 512 << 10;
-
 /// How many buffers stay with sockets, and how many a thread keeps for itself.
 const MOST: isize = 16 + 2;
-
-fn note(size: usize, count: isize) {
-    if size >= BUFFER {
-        LARGE.set(LARGE.get() + count);
-    }
-}
-
-// SAFETY: all work is the system's; the cell needs no memory of its own and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size(), 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(layout.size(), -1);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(layout.size(), -1);
-        note(size, 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 /// More than is moved to memory of its own, and small enough that only a whole buffer counts.
 const MESSAGES: usize = 2_000;
 
 #[tokio::test]
 async fn few_sockets_keep_a_buffer_and_all_keep_their_messages() {
-    let before = LARGE.get();
+    let before = Heap::warm();
     let mut sockets = Vec::new();
     for _ in 0..100 {
         let (mut socket, far) = server(Config::new());
@@ -65,7 +24,7 @@ async fn few_sockets_keep_a_buffer_and_all_keep_their_messages() {
         assert_eq!(socket.recv().await.unwrap(), Some(Message::text("0")));
         sockets.push((socket, far));
     }
-    let kept = LARGE.get() - before;
+    let kept = before.large_blocks();
     assert!(kept <= MOST, "{kept} buffers");
     // All go on in turn, a message at a time, and each reads more behind it.
     for (_, far) in &sockets {
@@ -76,20 +35,20 @@ async fn few_sockets_keep_a_buffer_and_all_keep_their_messages() {
             assert_eq!(socket.recv().await.unwrap(), Some(Message::text(number.to_string())));
         }
     }
-    let kept = LARGE.get() - before;
+    let kept = before.large_blocks();
     assert!(kept <= MOST, "{kept} buffers");
     for (socket, _) in &mut sockets {
         assert_eq!(socket.recv().await.unwrap(), Some(Message::text("more")));
     }
     drop(sockets);
-    let kept = LARGE.get() - before;
+    let kept = before.large_blocks();
     assert!(kept <= 2, "{kept} buffers stay with the thread");
 }
 
 /// Who reads on leaves its buffer to others: as often as it is done, there is one again.
 #[tokio::test]
 async fn a_socket_that_is_done_keeps_nothing() {
-    let before = LARGE.get();
+    let before = Heap::warm();
     let mut sockets = Vec::new();
     for _ in 0..100 {
         let (mut socket, far) = server(Config::new());
@@ -105,6 +64,6 @@ async fn a_socket_that_is_done_keeps_nothing() {
         });
         sockets.push((task.await.unwrap(), far));
     }
-    let kept = LARGE.get() - before;
+    let kept = before.large_blocks();
     assert!(kept <= 2, "{kept} buffers");
 }

@@ -1,10 +1,11 @@
-//! The whole adapter: an echo server on tokio, in the loop that everybody writes, with all that tokio does for it.
+//! The whole adapter: an echo server on tokio, in the loop that everybody writes or by `recv_each`, with all that tokio
+//! does for it.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use taut::RandomMasks;
-use taut::proto::{Config, Connection};
+use taut::proto::{Config, Connection, EventRef};
 use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +21,7 @@ pub(crate) fn jobs() -> impl Iterator<Item = Job> {
             Server::Bare => "bare",
             Server::Binary => "taut/binary",
             Server::Text => "taut/text",
+            Server::Each => "each/binary",
         };
         Job {
             name: format!("tokio/{server}/{size}/{connections}x{depth}"),
@@ -45,6 +47,8 @@ enum Server {
     Bare,
     Binary,
     Text,
+    /// Binary, by `recv_each`.
+    Each,
 }
 
 impl Case {
@@ -68,6 +72,7 @@ impl Case {
             match self.server {
                 Server::Bare => bare(socket).await,
                 Server::Binary | Server::Text => taut(socket).await,
+                Server::Each => each(socket).await,
             }
         })
     }
@@ -77,7 +82,9 @@ impl Case {
         for _ in 0..self.depth {
             match self.server {
                 Server::Text => client.send_text(&"a".repeat(self.size)).unwrap(),
-                Server::Bare | Server::Binary => client.send_binary(&vec![b'a'; self.size]).unwrap(),
+                Server::Bare | Server::Binary | Server::Each => {
+                    client.send_binary(&vec![b'a'; self.size]).unwrap()
+                }
             }
         }
         let output = client.output();
@@ -85,7 +92,7 @@ impl Case {
         let answers = match self.server {
             Server::Bare => sent.len(),
             // RFC 6455 §5.2: a server's frames have no masking key.
-            Server::Binary | Server::Text => sent.len() - self.depth * size_of::<u32>(),
+            Server::Binary | Server::Text | Server::Each => sent.len() - self.depth * size_of::<u32>(),
         };
         Burst { sent, answers }
     }
@@ -103,6 +110,22 @@ async fn taut(socket: Socket) -> usize {
     echoed
 }
 
+async fn each(socket: Socket) -> usize {
+    let connection = Connection::server(Config::new());
+    let mut socket = WebSocket::new(socket, connection, &Options::new());
+    let mut echoed = 0;
+    let ended = socket.recv_each(|event, sender| {
+        if let EventRef::Message(message) = event {
+            sender.send_ref(message)?;
+            echoed += 1;
+        }
+        Ok(())
+    });
+    // As above.
+    let _ = ended.await;
+    echoed
+}
+
 async fn bare(mut socket: Socket) -> usize {
     let mut buffer = BytesMut::with_capacity(64 << 10);
     let mut echoed = 0;
@@ -114,7 +137,7 @@ async fn bare(mut socket: Socket) -> usize {
     echoed
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 17] = [
     case(Server::Binary, 20, 1, 1),
     case(Server::Binary, 20, 1, 16),
     case(Server::Binary, 20, 20, 1),
@@ -123,6 +146,10 @@ const CASES: [Case; 13] = [
     case(Server::Binary, 1 << 10, 20, 8),
     case(Server::Text, 1 << 10, 20, 8),
     case(Server::Binary, 16 << 10, 10, 4),
+    case(Server::Each, 20, 20, 1),
+    case(Server::Each, 20, 20, 16),
+    case(Server::Each, 1 << 10, 20, 8),
+    case(Server::Each, 16 << 10, 10, 4),
     case(Server::Bare, 20, 1, 1),
     case(Server::Bare, 20, 20, 1),
     case(Server::Bare, 20, 20, 16),

@@ -28,6 +28,7 @@ use taut::proto::{Config, Deflate, Delivery, Role};
 
 use crate::format::{KEYS, SIZES, encode_literal, index, literal};
 use crate::input::mask;
+use crate::script::cuts_in_turn;
 
 /// Messages to one connection.
 #[derive(Clone, PartialEq, Eq)]
@@ -166,14 +167,7 @@ impl Input {
             writer.frame(true)
         }
         let mut wire = writer.wire;
-        let mut at = 0;
-        for length in self.cuts.into_iter().cycle().take(MAX_CUTS).take_while(|&length| length > 0) {
-            at += usize::from(length);
-            if at >= wire.bytes.len() {
-                break;
-            }
-            wire.cuts.push(at);
-        }
+        wire.cuts.extend(cuts_in_turn(self.cuts, wire.bytes.len()));
         wire.cuts.sort_unstable();
         wire
     }
@@ -481,9 +475,6 @@ pub const LEVELS: [i32; 8] = [6, 0, 1, 2, 3, 5, 9, 10];
 
 /// The most bytes of payload that a script begins another piece with.
 pub const MAX_PAYLOAD: usize = 16 << 10;
-
-/// How often an input is cut in turn.
-const MAX_CUTS: usize = 256;
 
 /// How many bytes and cuts a report shows.
 const MAX_SHOWN: usize = 512;

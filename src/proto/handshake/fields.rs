@@ -19,6 +19,11 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// With room for so many fields, and for the bytes of their names and values.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
+    }
+
     pub(super) fn push(&mut self, name: &str, value: &[u8]) {
         self.text.extend_from_slice(name.as_bytes());
         let name_end = self.text.len();

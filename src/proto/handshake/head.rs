@@ -26,15 +26,29 @@ pub(super) struct Scanner {
     place: Place,
 }
 
-/// Whether none of the bytes is a control character. It may say no where the next byte tells better.
-const fn is_plain(run: u64) -> bool {
+/// How many bytes are in front of the first control character. A tab is one, though it may stand in a line.
+fn plain(line: &[u8]) -> usize {
+    let (runs, rest) = line.as_chunks();
+    for (index, run) in runs.iter().enumerate() {
+        let controls = controls(u64::from_le_bytes(*run));
+        if controls != 0 {
+            return index * RUN + controls.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = rest.iter().take_while(|byte| matches!(byte, b' '..=b'~' | 0x80..)).count();
+    runs.len() * RUN + plain
+}
+
+/// The high bit of the first byte that is a control character, and perhaps some behind it; nothing if there is none.
+const fn controls(run: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    // A byte below the subtrahend borrows into its high bit; one that had the bit is no such byte.
+    // A byte below the subtrahend borrows into its high bit; one that had the bit is no such byte. It borrows from
+    // the next byte too.
     let below_space = run.wrapping_sub(ONES * 0x20) & !run;
     let delete = run ^ (ONES * 0x7F);
     let is_delete = delete.wrapping_sub(ONES) & !delete;
-    (below_space | is_delete) & HIGH == 0
+    (below_space | is_delete) & HIGH
 }
 
 /// How many bytes of a line are looked at together.
@@ -61,14 +75,13 @@ impl Scanner {
         let limit = self.max_head - self.before;
         // A caller that takes bytes back is waited for.
         let mut rest = input.get(self.at..input.len().min(limit)).unwrap_or_default();
-        while let Some((&byte, after)) = rest.split_first() {
-            if let (Place::InLine, Some((run, after))) = (self.place, rest.split_first_chunk::<RUN>())
-                && is_plain(u64::from_ne_bytes(*run))
-            {
-                self.at += RUN;
-                rest = after;
-                continue;
+        loop {
+            if let Place::InLine = self.place {
+                let plain = plain(rest);
+                self.at += plain;
+                rest = &rest[plain..];
             }
+            let Some((&byte, after)) = rest.split_first() else { break };
             rest = after;
             self.place = match (self.place, byte) {
                 (Place::InLine, b'\r') => Place::AfterCr,
@@ -153,7 +166,8 @@ fn whole(parsed: Result<httparse::Status<usize>, httparse::Error>) -> Result<(),
 }
 
 fn fields(headers: &[httparse::Header<'_>]) -> Fields {
-    let mut fields = Fields::default();
+    let bytes = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    let mut fields = Fields::with_capacity(headers.len(), bytes);
     for header in headers {
         fields.push(header.name, header.value);
     }
@@ -259,17 +273,25 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_plain_unless_one_of_its_bytes_is_not() {
-        for place in 0..RUN {
-            for byte in 0..=255 {
-                for others in [b' ', b'~', 0x80, 0xFF] {
-                    let mut run = [others; RUN];
-                    run[place] = byte;
-                    let plain = run.iter().all(|byte| matches!(byte, b' '..=b'~' | 0x80..));
-                    // A borrow may make a byte beside a control character look like one.
-                    assert_eq!(is_plain(u64::from_ne_bytes(run)), plain, "{run:x?}");
+    fn a_line_is_plain_up_to_its_first_control_character() {
+        for length in 0..3 * RUN {
+            for place in 0..length {
+                for byte in 0..=255 {
+                    // Behind it another one, and bytes that a borrow may make look like one.
+                    for others in [b' ', b'~', 0x80, 0xFF, b'\t'] {
+                        let mut line = vec![b'a'; place];
+                        line.resize(length, others);
+                        line[place] = byte;
+                        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | 0x80..);
+                        assert_eq!(
+                            plain(&line),
+                            line.iter().take_while(|byte| is_plain(byte)).count(),
+                            "{line:x?}"
+                        );
+                    }
                 }
             }
+            assert_eq!(plain(&vec![b' '; length]), length);
         }
     }
 

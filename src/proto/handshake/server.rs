@@ -170,7 +170,7 @@ impl Pending {
             agreement = agreement.with_subprotocol(&chosen);
         }
         let key = self.request.fields().get("Sec-WebSocket-Key").unwrap_or_default();
-        let mut head = Vec::new();
+        let mut head = Vec::with_capacity(HEAD + accept.lines.as_bytes().len());
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
         put(&[b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
         put(&[b"Sec-WebSocket-Accept: ", &accept_key(key), b"\r\n"]);
@@ -458,6 +458,9 @@ fn check_target(request: &Request) -> Result<(), HandshakeError> {
         _ => Err(HandshakeError::Target),
     }
 }
+
+/// The bytes of a 101 with a subprotocol, but for lines of the application's.
+const HEAD: usize = 192;
 
 /// The reason phrase of a status (RFC 9110 §15); none for the rarer ones, which HTTP allows.
 const fn reason(status: u16) -> &'static str {
