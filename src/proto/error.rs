@@ -34,7 +34,7 @@ pub enum ProtocolError {
     LengthTopBit,
     /// RFC 6455 §8.1: text, or the reason of a Close, that is not UTF-8.
     InvalidUtf8 {
-        /// Where in the message the first sequence begins that is not UTF-8, in bytes.
+        /// Where in the payload (of the message, or of the Close) the first sequence begins that is not UTF-8, in bytes.
         offset: u64,
     },
     /// RFC 7692 §7.2.2: a compressed message that is not DEFLATE, or ends too early.
