@@ -572,8 +572,8 @@ fn a_connection_is_small() {
     let size = size_of::<Connection>();
     println!("a Connection takes {size} bytes, a Message {}", size_of::<Message>());
     assert!(size <= MOST, "{size} bytes");
-    // Passed by value with each message: a `CloseFrame`, which is a `Bytes` of four words and a code, and a tag.
-    assert!(size_of::<Message>() <= 48, "{} bytes", size_of::<Message>());
+    // Passed by value with each message: a `Bytes` of four words, and a tag.
+    assert!(size_of::<Message>() <= 40, "{} bytes", size_of::<Message>());
 }
 
 /// A peer that sends pings and never reads.

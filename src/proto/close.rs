@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use super::config::Role;
@@ -75,8 +76,12 @@ impl From<CloseCode> for u16 {
 }
 
 /// The body of a Close frame that has one (RFC 6455 §5.5.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CloseFrame {
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CloseFrame(Box<Body>);
+
+/// On the heap: it comes once, and would make every message larger.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Body {
     code: CloseCode,
     reason: Utf8Bytes,
 }
@@ -94,25 +99,32 @@ impl CloseFrame {
         if reason.len() > Self::MAX_REASON {
             return Err(ReasonTooLong { len: reason.len() });
         }
-        Ok(Self { code, reason })
+        Ok(Self(Box::new(Body { code, reason })))
     }
 
     /// Why the sender closes, as a number.
     #[must_use]
     pub const fn code(&self) -> CloseCode {
-        self.code
+        self.0.code
     }
 
     /// Why the sender closes, as a text that need not be for people.
     #[must_use]
     pub const fn reason(&self) -> &Utf8Bytes {
-        &self.reason
+        &self.0.reason
     }
 }
 
 impl From<CloseCode> for CloseFrame {
     fn from(code: CloseCode) -> Self {
-        Self { code, reason: Utf8Bytes::new() }
+        Self(Box::new(Body { code, reason: Utf8Bytes::new() }))
+    }
+}
+
+impl fmt::Debug for CloseFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Body { code, reason } = &*self.0;
+        f.debug_struct("CloseFrame").field("code", code).field("reason", reason).finish()
     }
 }
 

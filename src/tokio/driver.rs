@@ -40,7 +40,7 @@ pub(super) struct Driver<S> {
     pub(super) held: Option<task::Id>,
     pub(super) stage: Stage,
     /// What came since the task was last asked whether its turn is over: in messages, and what weighs as much.
-    taken: usize,
+    taken: u32,
     /// A message was given since the peer was last waited for.
     given: bool,
     /// Control frames that came since they were last looked at.
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             match ready!(self.with_wakers(side, cx, Self::poll_turn)) {
                 // Fragments give no event until the last, and take time nevertheless.
-                Turn::Read => self.taken += self.connection.unparsed().len() / MESSAGE,
+                Turn::Read => self.taken += (self.connection.unparsed().len() / MESSAGE) as u32,
                 Turn::Ended(result) => return Poll::Ready(result.map(|()| None)),
             }
         }
@@ -484,7 +484,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 const MOST_HELD: usize = scratch::SIZE;
 
 /// How many messages weigh as much as a read.
-const MOST_TAKEN: usize = 2;
+const MOST_TAKEN: u32 = 2;
 
 /// How many bytes weigh as much as a message.
 const MESSAGE: usize = 4 << 10;
