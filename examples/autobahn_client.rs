@@ -7,8 +7,7 @@ use std::process::ExitCode;
 
 use taut::Error;
 use taut::proto::Deflate;
-use taut::tokio::{Options, WebSocket, connect_with};
-use tokio::net::TcpStream;
+use taut::tokio::{NetworkStream, Options, WebSocket, connect_with};
 
 /// The name in the report.
 const AGENT: &str = "taut";
@@ -50,7 +49,7 @@ async fn run(url: &str, deflate: Option<Deflate>) -> Result<(), Box<dyn std::err
     Ok(())
 }
 
-async fn case_count(socket: &mut WebSocket<TcpStream>) -> Result<u32, Box<dyn std::error::Error>> {
+async fn case_count(socket: &mut WebSocket<NetworkStream>) -> Result<u32, Box<dyn std::error::Error>> {
     let mut count = None;
     while let Some(message) = socket.recv().await? {
         if let Some(text) = message.as_text() {
@@ -60,7 +59,7 @@ async fn case_count(socket: &mut WebSocket<TcpStream>) -> Result<u32, Box<dyn st
     count.ok_or_else(|| "the server did not say how many cases there are".into())
 }
 
-async fn echo(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+async fn echo(socket: &mut WebSocket<NetworkStream>) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
         if message.is_data() {
             socket.send(message).await?;

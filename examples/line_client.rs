@@ -17,9 +17,9 @@
 
 use std::io::Write;
 
-use taut::Error;
 use taut::proto::{CloseCode, CloseFrame, CloseStatus, Config, Deflate, Message, SendErrorKind};
 use taut::tokio::{Options, connect_with};
+use taut::{Error, ErrorKind};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// How much of a refusal is shown, in bytes.
@@ -79,7 +79,7 @@ struct Failure {
 impl Failure {
     /// What went wrong before the connection was open.
     fn before_open(error: Error) -> Self {
-        let reached = !matches!(error, Error::Io(_));
+        let reached = !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Lost);
         let failure = Self::from(error);
         if reached { failure } else { Self { status: 3, ..failure } }
     }
@@ -89,7 +89,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Uri(_) | Error::Unsupported(_) => 2,
-            Error::Refused(_) => 3,
+            Error::Refused(_) | Error::Connect(_) | Error::Tls(_) | Error::Proxy(_) => 3,
             Error::Protocol(_) | Error::Handshake(_) => 4,
             Error::Timeout(_) => 6,
             _ => 5,

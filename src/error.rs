@@ -6,8 +6,9 @@ use alloc::boxed::Box;
 use core::fmt;
 use std::io;
 
+use crate::network_error::{ConnectError, ProxyError, RedirectError, TlsError, TlsProblem};
 use crate::proto::handshake::{BuildError, HandshakeError, Response, UriError};
-use crate::proto::{ProtocolError, ReasonTooLong, SendError};
+use crate::proto::{ProtocolError, ReasonTooLong, SendError, SendErrorKind};
 
 /// Why an adapter could not do what it was asked. A normal close is not an error.
 #[derive(Debug)]
@@ -15,6 +16,14 @@ use crate::proto::{ProtocolError, ReasonTooLong, SendError};
 pub enum Error {
     /// The transport failed.
     Io(io::Error),
+    /// The server, or the proxy before it, could not be reached.
+    Connect(ConnectError),
+    /// The proxy did not let us through.
+    Proxy(ProxyError),
+    /// There is no TLS with the server.
+    Tls(TlsError),
+    /// A redirect that may not be followed.
+    Redirect(RedirectError),
     /// The transport ended without a closing handshake (1006).
     Lost,
     /// The peer broke the protocol, or a limit; it was told so.
@@ -43,7 +52,13 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Deadline {
-    /// Connecting and the opening handshake.
+    /// Finding the server's address and connecting to it, or to the proxy.
+    Connect,
+    /// The proxy, to let us through.
+    Proxy,
+    /// The handshake of TLS.
+    Tls,
+    /// The opening handshake.
     Handshake,
     /// The closing handshake, or the end of the transport after it.
     Close,
@@ -55,6 +70,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "the transport failed: {error}"),
+            Self::Connect(error) => error.fmt(f),
+            Self::Proxy(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Redirect(error) => error.fmt(f),
             Self::Lost => f.write_str("the connection was lost: it ended without a closing handshake (1006)"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::Send(error) => write!(f, "the message was not sent: {error}"),
@@ -75,6 +94,9 @@ impl fmt::Display for Error {
 impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Connect => "the server, or its proxy, could not be reached in time",
+            Self::Proxy => "the proxy took too long to let us through",
+            Self::Tls => "the handshake of TLS took too long",
             Self::Handshake => "the opening handshake took too long",
             Self::Close => "the closing handshake took too long (1006)",
             Self::Write => "the peer does not take what waits for it (1006)",
@@ -86,6 +108,10 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
+            Self::Connect(error) => Some(error),
+            Self::Proxy(error) => Some(error),
+            Self::Tls(error) => Some(error),
+            Self::Redirect(error) => Some(error),
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Reason(error) => Some(error),
@@ -96,6 +122,99 @@ impl core::error::Error for Error {
                 None
             }
         }
+    }
+}
+
+/// What an application does about an [`Error`], in few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The program asked for what cannot be: a wrong URI, field, setting, or a feature that is not compiled in.
+    Usage,
+    /// The server or the proxy cannot be reached.
+    Unreachable,
+    /// The proxy refused.
+    Proxy,
+    /// There is no TLS with the server.
+    Tls,
+    /// The handshake was refused with an HTTP answer: the server's, or ours.
+    Refused,
+    /// A deadline passed.
+    Timeout,
+    /// The peer broke a rule, or a limit.
+    Peer,
+    /// A message was not taken.
+    Send,
+    /// The connection broke.
+    Lost,
+}
+
+impl Error {
+    /// What this is about: each variant belongs to one kind.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Uri(_) | Self::Build(_) | Self::Reason(_) | Self::Unsupported(_) => ErrorKind::Usage,
+            Self::Connect(_) => ErrorKind::Unreachable,
+            Self::Proxy(_) => ErrorKind::Proxy,
+            Self::Tls(_) => ErrorKind::Tls,
+            Self::Refused(_) | Self::Rejected(_) | Self::Redirect(_) => ErrorKind::Refused,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Protocol(_) | Self::Handshake(_) => ErrorKind::Peer,
+            Self::Send(_) => ErrorKind::Send,
+            Self::Io(_) | Self::Lost => ErrorKind::Lost,
+        }
+    }
+
+    /// Whether the same call, or a new connection, may succeed later without a change of anything here. After a
+    /// pause that grows, and is not the same for all clients.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Lost | Self::Connect(_) | Self::Timeout(_) => true,
+            // RFC 9110 §15.5.9, §15.6; RFC 8470 §5.2; RFC 6585 §4: what is only for the time being.
+            Self::Refused(answer) => matches!(answer.status(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Handshake(error) => matches!(error, HandshakeError::UnexpectedEof { .. }),
+            Self::Proxy(error) => {
+                matches!(
+                    error,
+                    ProxyError::Status(500 | 502..=504) | ProxyError::Reply(1 | 3..=6) | ProxyError::Ended
+                )
+            }
+            Self::Tls(error) => error.problem() == TlsProblem::Ended,
+            Self::Send(error) => error.kind() == SendErrorKind::Full,
+            Self::Protocol(_)
+            | Self::Reason(_)
+            | Self::Rejected(_)
+            | Self::Redirect(_)
+            | Self::Uri(_)
+            | Self::Build(_)
+            | Self::Unsupported(_) => false,
+        }
+    }
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl From<RedirectError> for Error {
+    fn from(error: RedirectError) -> Self {
+        Self::Redirect(error)
     }
 }
 

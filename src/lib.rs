@@ -9,7 +9,8 @@
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
-//! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them.
+//! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them; `rustls-ring`, or `rustls-aws-lc-rs`, adds
+//! `wss://` to clients on tokio (docs/features.md).
 //!
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
@@ -31,6 +32,8 @@ mod budget;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+mod network_error;
+#[cfg(feature = "std")]
 mod options;
 pub mod proto;
 #[cfg(feature = "std")]
@@ -43,11 +46,15 @@ pub use admission::{Admission, AdmissionLimits, Admitted, Refused};
 #[cfg(feature = "tokio")]
 pub use budget::Budget;
 #[cfg(feature = "std")]
-pub use error::{Deadline, Error};
+pub use error::{Deadline, Error, ErrorKind};
+#[cfg(feature = "std")]
+pub use network_error::{ConnectError, ProxyError, RedirectError, TlsError, TlsProblem};
 #[cfg(feature = "std")]
 pub use options::Options;
 #[cfg(feature = "std")]
 pub use random::{RandomMasks, nonce};
+#[cfg(feature = "tokio")]
+pub use tokio::connect;
 
 /// The examples of README.md and of the documents, as tests.
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]

@@ -14,7 +14,16 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["admission", "budget", "error", "options", "random"], &["blocking"], &["tokio"]]),
+    (
+        "",
+        &[
+            &["proto"],
+            &["network_error"],
+            &["admission", "budget", "error", "options", "random"],
+            &["blocking"],
+            &["tokio"],
+        ],
+    ),
     (
         "proto",
         &[
@@ -53,10 +62,22 @@ const LAYERS: Layers = &[
             &["patience"],
             &["driver"],
             &["websocket", "write"],
-            &["accept", "feed", "stream"],
+            &["accept", "feed", "opening", "stream"],
+            &["client"],
             &["connect"],
         ],
     ),
+    (
+        "tokio/client",
+        &[
+            &["authority", "gate", "stream"],
+            &["network", "proxy", "socks", "target", "tunnel"],
+            &["environment", "race", "redirect", "tls"],
+            &["way"],
+            &["builder"],
+        ],
+    ),
+    ("tokio/client/tls", &[&["off", "verify"], &["config", "failure"], &["session"]]),
 ];
 
 /// The crates that the engine may use.

@@ -1,38 +1,36 @@
-//! The client's opening handshake.
+//! Connecting as a client, in one call.
 
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
+use std::sync::OnceLock;
 
-use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use ::tokio::net::TcpStream;
-use ::tokio::time::{Instant, timeout_at};
+use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::accept::set_nodelay;
+use super::client::{Client, NetworkStream};
 use super::closing::after;
-use super::scratch::read_head;
+use super::opening::shake_hands;
 use super::websocket::WebSocket;
-use crate::error::{Deadline, Error};
+use crate::error::Error;
 use crate::options::Options;
-use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
-use crate::random::{RandomMasks, nonce};
+use crate::proto::handshake::{BuildError, ClientRequest};
 
-/// Connects to a `ws://` URI under the default [`Options`]. `TCP_NODELAY` is set.
+/// Connects to a `ws://`, `wss://` or `ws+unix://` URI by the default [`Client`], which all calls in the process
+/// share. `TCP_NODELAY` is set. [`Client`] tells of the URIs, and has settings.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), taut::Error> {
-/// let mut socket = taut::tokio::connect("ws://127.0.0.1:9001/chat").await?;
+/// let mut socket = taut::connect("ws://127.0.0.1:9001/chat").await?;
 /// socket.send("hello").await?;
 /// println!("{:?}", socket.recv().await?);
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
-/// [`Error::Uri`], [`Error::Io`] if no address can be reached, [`Error::Refused`] with the whole answer if
-/// the server does not upgrade, [`Error::Handshake`] if it does so wrongly, [`Error::Timeout`] after
-/// [`Options::handshake_timeout`], [`Error::Unsupported`] for `wss://`.
-pub fn connect(uri: &str) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>> {
-    connect_with(uri, Options::new(), Ok)
+/// As [`Client::connect`].
+pub fn connect(uri: &str) -> impl Future<Output = Result<WebSocket<NetworkStream>, Error>> {
+    default_client().connect(uri)
 }
 
 /// Connects as [`connect`] does, after `prepare` has added subprotocols and fields to the request.
@@ -43,28 +41,19 @@ pub fn connect_with<F>(
     uri: &str,
     options: Options,
     prepare: F,
-) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>>
+) -> impl Future<Output = Result<WebSocket<NetworkStream>, Error>>
 where
     F: FnOnce(ClientRequest) -> Result<ClientRequest, BuildError>,
 {
     // On the heap until it is done, as `accept_with`.
-    Box::pin(async move {
-        let uri = WebSocketUri::parse(uri)?;
-        if uri.is_secure() {
-            return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
-        }
-        let request = prepare(ClientRequest::from_uri(&uri))?;
-        let deadline = after(options.handshake_timeout);
-        let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
-        let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
-        shake_hands(stream, &request, options, deadline).await
-    })
+    Box::pin(async move { default_client().connect_prepared(uri, options, prepare).await })
 }
 
 /// Does the client's handshake over a stream that is connected already.
 ///
 /// # Errors
-/// As [`connect`].
+/// [`Error::Io`], [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it
+/// does so wrongly, [`Error::Timeout`] after [`Options::handshake_timeout`].
 pub fn connect_over<S>(
     stream: S,
     request: &ClientRequest,
@@ -73,41 +62,14 @@ pub fn connect_over<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    Box::pin(async move { shake_hands(stream, request, options, after(options.handshake_timeout)).await })
+    Box::pin(async move {
+        set_nodelay(&stream);
+        shake_hands(stream, request, options, false, after(options.handshake_timeout)).await
+    })
 }
 
-async fn shake_hands<S>(
-    mut stream: S,
-    request: &ClientRequest,
-    options: Options,
-    deadline: Instant,
-) -> Result<WebSocket<S>, Error>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    set_nodelay(&stream);
-    let mut handshake = ClientHandshake::with_limits(&options.offer(request), nonce(), options.limits);
-    let answered = timeout_at(deadline, async {
-        stream.write_all_buf(handshake.output()).await?;
-        stream.flush().await?;
-        loop {
-            if let Some(established) = handshake.poll()? {
-                return Ok::<_, Error>(established);
-            }
-            if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
-                handshake.input_eof();
-            }
-        }
-    });
-    match answered.await {
-        Ok(established) => {
-            let connection = established?.into_connection(options.config, RandomMasks::new());
-            Ok(WebSocket::new(stream, connection, &options))
-        }
-        // A refusal whose body takes too long is still the server's answer.
-        Err(_) => Err(match handshake.take_refusal() {
-            Some(answer) => Error::Refused(answer),
-            None => Error::Timeout(Deadline::Handshake),
-        }),
-    }
+/// One for all, so that they wait for each other as RFC 6455 §4.1 wants it.
+fn default_client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(Client::new)
 }

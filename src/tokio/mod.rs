@@ -1,4 +1,4 @@
-//! The adapter for tokio: [`accept`], [`connect`], and [`WebSocket`] over any byte stream.
+//! The adapter for tokio: [`accept`], [`connect`] and [`Client`], and [`WebSocket`] over any byte stream.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,11 +21,13 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod client;
 mod closing;
 mod connect;
 mod driver;
 mod feed;
 mod held;
+mod opening;
 mod patience;
 mod scratch;
 mod stream;
@@ -35,5 +37,9 @@ mod write;
 
 pub use crate::options::Options;
 pub use accept::{Incoming, accept, accept_with};
+#[cfg(not(feature = "rustls"))]
+pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy};
+#[cfg(feature = "rustls")]
+pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy, Tls, rustls};
 pub use connect::{connect, connect_over, connect_with};
 pub use websocket::{Permit, WebSocket};

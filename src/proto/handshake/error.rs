@@ -83,6 +83,8 @@ pub enum HandshakeError {
     DeflateAnswer,
     /// RFC 6455 §4.1: a subprotocol that was not offered.
     SubprotocolNotOffered,
+    /// No subprotocol, though some were offered and one is required: the RFC allows that, browsers do not.
+    SubprotocolMissing,
 
     // Of the caller.
     /// The handshake was polled after its result had been taken.
@@ -120,6 +122,7 @@ impl HandshakeError {
             | Self::ExtensionNotOffered
             | Self::DeflateAnswer
             | Self::SubprotocolNotOffered
+            | Self::SubprotocolMissing
             | Self::Finished => None,
         }
     }
@@ -169,6 +172,7 @@ impl fmt::Display for HandshakeError {
                 "server agreed to permessage-deflate under parameters that do not fit the offer"
             }
             Self::SubprotocolNotOffered => "server chose a subprotocol that was not offered",
+            Self::SubprotocolMissing => "server chose none of the subprotocols that were offered",
             Self::Finished => "the opening handshake is over, its result was taken",
         })
     }
@@ -279,6 +283,7 @@ mod tests {
             (ExtensionNotOffered, None, "extension"),
             (DeflateAnswer, None, "permessage-deflate"),
             (SubprotocolNotOffered, None, "subprotocol"),
+            (SubprotocolMissing, None, "none of the subprotocols"),
             (Finished, None, "over"),
         ] {
             assert_eq!(error.status(), status, "{error:?}");

@@ -113,6 +113,8 @@ pub enum UriError {
     Port,
     /// RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs".
     Fragment,
+    /// A `ws+unix://` without the absolute path of a socket, or with a resource that does not begin with `/`.
+    SocketPath,
     /// A `%` without two hexadecimal digits behind it.
     Percent {
         /// Where the `%` stands.
@@ -148,6 +150,10 @@ impl fmt::Display for UriError {
             Self::Host => f.write_str("host is empty, or in brackets but not an IPv6 address"),
             Self::Port => f.write_str("port is not a number from 1 to 65535"),
             Self::Fragment => f.write_str("URI has a fragment: leave it out, or write # as %23"),
+            Self::SocketPath => f.write_str(
+                "no absolute path of a socket, or no path of a resource behind its colon: write \
+                 ws+unix:///run/chat.sock:/resource",
+            ),
             Self::Percent { at } => {
                 write!(f, "% at byte {at} has no two hexadecimal digits behind it: write % as %25")
             }

@@ -1,0 +1,73 @@
+//! What an error of rustls means to a person.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use std::io;
+
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Cause};
+
+use super::verify::SelfSigned;
+use crate::error::Error;
+use crate::network_error::{TlsError, TlsProblem};
+
+/// Why the handshake of TLS with `host` failed.
+pub(super) fn explained(error: io::Error, host: &str) -> Error {
+    if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<Cause>()) {
+        return TlsError::new(problem(cause), host, Some(Box::new(cause.clone()))).into();
+    }
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return TlsError::new(TlsProblem::Ended, host, Some(error.into())).into();
+    }
+    Error::Io(error)
+}
+
+/// An error from above TLS: a server of TLS 1.3 tells what it thinks of our certificate once we believe to be done.
+pub(in super::super) fn told_by(error: Error, host: &str) -> Error {
+    match error {
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Cause>()) => {
+            explained(error, host)
+        }
+        error => error,
+    }
+}
+
+fn problem(cause: &Cause) -> TlsProblem {
+    use AlertDescription as Alert;
+    match cause {
+        Cause::InvalidCertificate(error) => match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsProblem::WrongHost
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsProblem::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                TlsProblem::NotYetValid
+            }
+            CertificateError::Revoked => TlsProblem::Revoked,
+            CertificateError::UnknownIssuer => TlsProblem::Untrusted,
+            CertificateError::Other(other) if other.0.is::<SelfSigned>() => TlsProblem::SelfSigned,
+            _ => TlsProblem::Certificate,
+        },
+        Cause::NoCertificatesPresented => TlsProblem::Certificate,
+        Cause::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => TlsProblem::ClientCertificate,
+        Cause::AlertReceived(
+            Alert::HandshakeFailure
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::NoApplicationProtocol,
+        )
+        | Cause::PeerIncompatible(_)
+        | Cause::NoApplicationProtocol => TlsProblem::NothingInCommon,
+        Cause::InvalidMessage(_) => TlsProblem::NotTls,
+        _ => TlsProblem::Other,
+    }
+}
