@@ -131,8 +131,10 @@ impl fmt::Display for ProxyError {
             Self::CredentialsMissing => {
                 f.write_str("the proxy wants a user name and password: add them to its URI")
             }
-            Self::CredentialsRefused => f.write_str("the proxy did not accept the user name and password"),
-            Self::TooLong => f.write_str("a user name, password or host is empty or longer than 255 bytes"),
+            Self::CredentialsRefused => {
+                f.write_str("the proxy did not accept the user name and password: check those in its URI")
+            }
+            Self::TooLong => f.write_str("a user name, password or host is empty, or longer than the 255 bytes that SOCKS has room for"),
             Self::Status(status) => {
                 write!(
                     f,
@@ -211,6 +213,8 @@ pub enum TlsProblem {
     SelfSigned,
     /// The certificate is signed by an authority that is not trusted.
     Untrusted,
+    /// The certificate is another than the one that is accepted.
+    NotTheOne,
     /// The certificate was revoked.
     Revoked,
     /// Something else is wrong with the certificate.
@@ -281,6 +285,11 @@ impl fmt::Display for TlsError {
             TlsProblem::Untrusted => write!(
                 f,
                 "the certificate of {host} is signed by an authority that is not trusted here: add it with Tls::roots"
+            ),
+            TlsProblem::NotTheOne => write!(
+                f,
+                "the certificate of {host} is not the one of Tls::dangerous_accept_certificate: if the server has a \
+                 new one, accept that"
             ),
             TlsProblem::Revoked => write!(f, "the certificate of {host} was revoked"),
             TlsProblem::Certificate => {

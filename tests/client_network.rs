@@ -7,6 +7,9 @@
 mod attempts;
 #[path = "client_network/cancellation.rs"]
 mod cancellation;
+#[cfg(feature = "rustls-ring")]
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "client_network/network.rs"]
 mod network;
 #[path = "client_network/proxies.rs"]

@@ -21,7 +21,7 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "autobahn_client",
     "chat",
     "echo_client",
@@ -29,6 +29,7 @@ const EXAMPLES: [&str; 7] = [
     "echo_server_blocking",
     "echo_server_mio",
     "line_client",
+    "wss_client",
 ];
 
 /// How long a program may take for what takes it no time, on the busiest machine.
@@ -495,6 +496,34 @@ mod chat {
     }
 }
 
+mod wss_client {
+    use super::*;
+
+    #[test]
+    fn says_a_line_and_prints_what_comes() {
+        let (server, url) = peer(|stream| {
+            let mut socket = blocking::accept(stream).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(Message::text("hello")));
+            socket.send("one").unwrap();
+            socket.send("two").unwrap();
+            socket.close(CloseCode::NORMAL, "").unwrap();
+        });
+        let ending = Program::start("wss_client", &[&url, "hello"]).finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+        assert_eq!(ending.stdout, ["one", "two"]);
+        server.join().unwrap();
+    }
+
+    /// With the feature, tests/network/run has its tests.
+    #[cfg(not(feature = "rustls"))]
+    #[test]
+    fn names_the_feature_that_is_missing() {
+        for arguments in [&["wss://127.0.0.1:1/"][..], &["--roots", "file", "wss://127.0.0.1:1/"]] {
+            Program::start("wss_client", arguments).fails_with(1, "the feature rustls-ring");
+        }
+    }
+}
+
 mod autobahn_client {
     use super::*;
 
@@ -669,6 +698,8 @@ impl Program {
         let path = directory.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
         let mut command = Command::new(&path);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Whatever proxies this machine has.
+        command.env("no_proxy", "*");
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}: build it with `cargo build --examples`", path.display());
         });

@@ -89,6 +89,7 @@ async fn proxies_that_do_not_open_a_tunnel() {
     let cases = [
         ("http://proxy.test", "HTTP/1.1 407 Who?\r\n\r\n", ProxyError::CredentialsMissing),
         ("http://a:b@proxy.test", "HTTP/1.1 407 Who?\r\n\r\n", ProxyError::CredentialsRefused),
+        ("http://a:b@proxy.test", "HTTP/1.1 401 Who?\r\n\r\n", ProxyError::CredentialsRefused),
         ("http://proxy.test", "HTTP/1.1 403 No\r\n\r\nbody", ProxyError::Status(403)),
         ("http://proxy.test", "HTTP/1.1 502 No\r\n\r\n", ProxyError::Status(502)),
         ("http://proxy.test", "SSH-2.0-OpenSSH_9.2\r\n\r\n", answer()),

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
 use taut::proto::Message;
 use taut::tokio::rustls::crypto::{CryptoProvider, ring};
-use taut::tokio::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use taut::tokio::rustls::pki_types::CertificateDer;
 use taut::tokio::rustls::server::WebPkiClientVerifier;
 use taut::tokio::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use taut::tokio::rustls::version::{TLS12, TLS13};
@@ -17,52 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::time::sleep;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use super::certificates::{Authority, Identity, self_signed};
 use super::network::{World, agree, ends, read_head};
-
-/// An authority, and what it signs.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-}
-
-/// A certificate with its key.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), certificate }
-    }
-
-    fn signs(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
-        let mut params = leaf();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        Identity { certificate, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
-    }
-}
-
-fn leaf() -> CertificateParams {
-    let mut params = CertificateParams::new(["host.test".into()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "leaf");
-    params
-}
-
-fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Identity {
-    let mut params = leaf();
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap().der().clone();
-    Identity { certificate, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
-}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -241,7 +197,8 @@ async fn one_certificate_can_be_accepted_by_its_bytes() {
     connect(with(exactly(&identity)), "wss://host.test/", &acceptor).await.unwrap();
     let other = self_signed(|_| {});
     let error = connect(with(exactly(&other)), "wss://host.test/", &acceptor).await.err().unwrap();
-    assert!(matches!(&error, Error::Tls(found) if found.problem() == TlsProblem::Untrusted), "{error:?}");
+    assert!(matches!(&error, Error::Tls(found) if found.problem() == TlsProblem::NotTheOne), "{error:?}");
+    assert!(error.to_string().contains("is not the one of Tls::dangerous_accept_certificate"), "{error}");
     connect(with(anything()), "wss://host.test/", &acceptor).await.unwrap();
     // Who has the certificate but not its key is nobody.
     for versions in [&[&TLS12][..], &[&TLS13]] {

@@ -229,7 +229,8 @@ impl Client {
     /// | `ws://user:password@host…`, `wss`  | with Basic authentication; both percent-encoded                  |
     /// | `ws+unix:///path[:/path[?query]]`  | a UNIX socket, percent-encoded, and the resource; Host is `localhost` |
     ///
-    /// Dropping the future before it ends leaves nothing behind.
+    /// **Cancel safety.** The future may be dropped at any time: what it opened is closed, and whoever waits for it at
+    /// the same host goes on.
     ///
     /// # Errors
     /// [`Error::Uri`]; [`Error::Connect`] if no address can be reached; [`Error::Proxy`]; [`Error::Tls`];

@@ -79,7 +79,8 @@ impl Attempts {
     }
 }
 
-/// The families in turn, beginning with that of the first address (RFC 8305 §4); each address once.
+/// The families in turn, beginning with that of the first address (RFC 8305 §4); each address once, and no more than
+/// [`MOST_ADDRESSES`].
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut one, mut other) = (Vec::new(), Vec::new());
@@ -93,11 +94,16 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut mixed = Vec::new();
     loop {
         match (one.next(), other.next()) {
-            (None, None) => return mixed,
+            (None, None) => break,
             pair => mixed.extend([pair.0, pair.1].into_iter().flatten()),
         }
     }
+    mixed.truncate(MOST_ADDRESSES);
+    mixed
 }
+
+/// Far more than can be tried in time; a name may have thousands.
+const MOST_ADDRESSES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -123,5 +129,7 @@ mod tests {
             assert_eq!(got, expected);
         }
         assert_eq!(interleaved(vec![]), []);
+        let many = (1..=9999).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        assert_eq!(interleaved(many).len(), 64);
     }
 }

@@ -29,9 +29,9 @@ pub(super) async fn open(
     stream.flush().await?;
     match read_status(stream).await? {
         200..=299 => Ok(()),
-        // RFC 9110 §15.5.8.
-        407 if credentials.is_none() => Err(ProxyError::CredentialsMissing.into()),
-        407 => Err(ProxyError::CredentialsRefused.into()),
+        // RFC 9110 §15.5.8; tinyproxy answers wrong credentials with 401.
+        401 | 407 if credentials.is_none() => Err(ProxyError::CredentialsMissing.into()),
+        401 | 407 => Err(ProxyError::CredentialsRefused.into()),
         status => Err(ProxyError::Status(status).into()),
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Cause};
 
-use super::verify::SelfSigned;
+use super::verify::{NotTheOne, SelfSigned};
 use crate::error::Error;
 use crate::network_error::{TlsError, TlsProblem};
 
@@ -46,6 +46,7 @@ fn problem(cause: &Cause) -> TlsProblem {
             CertificateError::Revoked => TlsProblem::Revoked,
             CertificateError::UnknownIssuer => TlsProblem::Untrusted,
             CertificateError::Other(other) if other.0.is::<SelfSigned>() => TlsProblem::SelfSigned,
+            CertificateError::Other(other) if other.0.is::<NotTheOne>() => TlsProblem::NotTheOne,
             _ => TlsProblem::Certificate,
         },
         Cause::NoCertificatesPresented => TlsProblem::Certificate,

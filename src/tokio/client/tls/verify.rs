@@ -92,6 +92,18 @@ fn is_own_issuer(certificate: &CertificateDer<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate).is_ok_and(|found| found.issuer() == found.subject())
 }
 
+/// Why a certificate was not accepted: only others are.
+#[derive(Debug)]
+pub(super) struct NotTheOne;
+
+impl fmt::Display for NotTheOne {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("certificate is not the accepted one")
+    }
+}
+
+impl core::error::Error for NotTheOne {}
+
 /// Certificates by their bytes, or all of them. The server still has to have the key.
 #[derive(Debug)]
 pub(super) struct Unverified {
@@ -115,7 +127,9 @@ impl ServerCertVerifier for Unverified {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.accepted {
-            Some(accepted) if !accepted.contains(certificate) => Err(CertificateError::UnknownIssuer.into()),
+            Some(accepted) if !accepted.contains(certificate) => {
+                Err(CertificateError::Other(OtherError(Arc::new(NotTheOne))).into())
+            }
             _ => Ok(ServerCertVerified::assertion()),
         }
     }
