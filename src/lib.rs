@@ -60,4 +60,5 @@ pub use tokio::connect;
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/deflate.md")]
+#[doc = include_str!("../docs/features.md")]
 struct Documents;
