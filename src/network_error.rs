@@ -134,7 +134,9 @@ impl fmt::Display for ProxyError {
             Self::CredentialsRefused => {
                 f.write_str("the proxy did not accept the user name and password: check those in its URI")
             }
-            Self::TooLong => f.write_str("a user name, password or host is empty, or longer than the 255 bytes that SOCKS has room for"),
+            Self::TooLong => f.write_str(
+                "a user name, password or host is empty, or longer than the 255 bytes that SOCKS has room for",
+            ),
             Self::Status(status) => {
                 write!(
                     f,

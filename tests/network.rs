@@ -15,7 +15,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use certificates::{Authority, Identity};
-use programs::{Folder, Program, example, free_port, in_time, installed, source};
+use programs::{Folder, Program, Refusing, example, in_time, installed, source};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use taut::proto::handshake::HandshakeError;
 use taut::proto::{CloseCode, Message};
@@ -33,9 +33,10 @@ use tokio_rustls::TlsAcceptor;
 async fn connect_by_tinyproxy() {
     let authority = Authority::new("authority");
     let (open, secure) = (echo(None).await, echo(Some(&authority)).await);
-    let (nobody, forbidden) = (free_port().await, echo(None).await);
+    let (nobody, forbidden) = (Refusing::new(), echo(None).await);
     let tinyproxy =
-        Program::tinyproxy(&Folder::new("connect"), ("user", "pass-word"), &[open, secure, nobody]).await;
+        Program::tinyproxy(&Folder::new("connect"), ("user", "pass-word"), &[open, secure, nobody.port])
+            .await;
     let by =
         |at: &str| trusting(&authority).proxy(proxy(&format!("http://{at}127.0.0.1:{}", tinyproxy.port)));
     let client = by("user:pass-word@");
@@ -48,7 +49,7 @@ async fn connect_by_tinyproxy() {
         // Which it says by 401.
         (by("user:word@"), open, ProxyError::CredentialsRefused),
         (client.clone(), format!("ws://localhost:{forbidden}/"), status(403)),
-        (client, format!("ws://localhost:{nobody}/"), status(500)),
+        (client, format!("ws://localhost:{}/", nobody.port), status(500)),
     ] {
         let error = converse(&client, &uri).await.unwrap_err();
         assert!(matches!(&error, Error::Proxy(found) if *found == expected), "{expected}: {error:?}");
@@ -70,11 +71,11 @@ async fn socks_by_microsocks() {
             converse(&client, &uri).await.unwrap();
         }
     }
-    let nobody = free_port().await;
+    let nobody = Refusing::new();
     for (at, port, expected) in [
         ("", open, ProxyError::CredentialsMissing),
         ("user:word@", open, ProxyError::CredentialsRefused),
-        ("user:pass%20word@", nobody, ProxyError::Reply(5)),
+        ("user:pass%20word@", nobody.port, ProxyError::Reply(5)),
     ] {
         let error = converse(&by("socks5h", at), &format!("ws://127.0.0.1:{port}/")).await.unwrap_err();
         assert!(matches!(&error, Error::Proxy(found) if *found == expected), "{expected}: {error:?}");
@@ -292,7 +293,8 @@ async fn a_host_of_which_one_family_answers() {
         let port = serve(listener, None);
         converse(&both(), &format!("ws://host.test:{port}/")).await.unwrap();
     }
-    let closed = free_port().await;
+    let nobody = Refusing::new();
+    let closed = nobody.port;
     let error = converse(&both(), &format!("ws://host.test:{closed}/")).await.unwrap_err();
     let Error::Connect(error) = &error else { panic!("{error:?}") };
     let attempts: Vec<_> = error.attempts().iter().map(|(address, _)| address.to_string()).collect();

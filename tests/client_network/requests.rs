@@ -103,7 +103,7 @@ async fn what_cannot_be_said_is_an_error_before_anything_is_sent() {
 }
 
 /// Never in the open instead.
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs")))]
 #[tokio::test(start_paused = true)]
 async fn a_missing_feature_is_named() {
     let (world, _arrivals) = World::new(HOSTS);

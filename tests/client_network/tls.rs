@@ -10,7 +10,7 @@ use taut::tokio::rustls::pki_types::CertificateDer;
 use taut::tokio::rustls::server::WebPkiClientVerifier;
 use taut::tokio::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use taut::tokio::rustls::version::{TLS12, TLS13};
-use taut::tokio::rustls::{KeyLog, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use taut::tokio::rustls::{CipherSuite, KeyLog, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use taut::tokio::{Client, NetworkStream, Proxy, Tls, WebSocket};
 use taut::{Error, ErrorKind, RedirectError, TlsProblem};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -136,6 +136,27 @@ async fn a_trusted_certificate_is_accepted() {
         assert_eq!(seen.name.as_deref(), Some("host.test"));
     }
     assert!(CryptoProvider::get_default().is_none(), "nothing is set for the process");
+}
+
+#[tokio::test]
+async fn the_cryptography_that_is_passed_is_used() {
+    let authority = Authority::new("authority");
+    let acceptor = server(&authority.signs(|_| {}), BOTH, None);
+    let only = |mut provider: CryptoProvider| {
+        let suite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+        provider.cipher_suites.retain(|known| known.suite() == suite);
+        Tls::with_provider(provider).roots([authority.certificate.clone()])
+    };
+    let settings = [
+        only(ring::default_provider()),
+        #[cfg(feature = "rustls-aws-lc-rs")]
+        only(taut::tokio::rustls::crypto::aws_lc_rs::default_provider()),
+    ];
+    for tls in settings {
+        let (socket, ..) = connect(with(tls), "wss://host.test/", &acceptor).await.unwrap();
+        let suite = socket.with_stream(|stream| stream.tls().unwrap().negotiated_cipher_suite().unwrap());
+        assert_eq!(suite.suite(), CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use taut::proto::handshake::accept_key;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -23,7 +24,7 @@ pub(crate) struct Program {
 impl Program {
     /// A proxy for CONNECT to these ports, for this user alone.
     pub(crate) async fn tinyproxy(folder: &Folder, (user, password): (&str, &str), ports: &[u16]) -> Self {
-        let port = free_port().await;
+        let port = free_port();
         let mut lines = vec![
             format!("Port {port}"),
             "Listen 127.0.0.1".into(),
@@ -41,7 +42,7 @@ impl Program {
 
     /// A proxy of SOCKS 5 for this user alone.
     pub(crate) async fn microsocks((user, password): (&str, &str)) -> Self {
-        let port = free_port().await;
+        let port = free_port();
         let mut command = Command::new("microsocks");
         command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", user, "-P", password]);
         // It tells of each connection.
@@ -52,7 +53,7 @@ impl Program {
     /// `openssl s_server` with the certificate and key of these files, and more arguments. It is TLS and nothing
     /// else: what it takes and gives in the open is a server's part of the opening handshake, and the text "hi".
     pub(crate) async fn openssl([certificate, key]: &[PathBuf; 2], arguments: &[&str]) -> Self {
-        let port = free_port().await;
+        let port = free_port();
         let mut command = Command::new("openssl");
         command.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")]);
         command.arg("-cert").arg(certificate).arg("-key").arg(key).args(arguments);
@@ -165,10 +166,23 @@ fn spawn(mut command: Command) -> Child {
     command.kill_on_drop(true).spawn().unwrap_or_else(|error| panic!("{name}: {error}. {INSTALL}"))
 }
 
+/// A port that refuses connections as long as this lasts, since nobody listens.
+pub(crate) struct Refusing {
+    pub(crate) port: u16,
+    _socket: TcpSocket,
+}
+
+impl Refusing {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("loopback has free ports");
+        Self { port: socket.local_addr().unwrap().port(), _socket: socket }
+    }
+}
+
 /// A port that nobody had a moment ago, for programs that cannot choose one.
-pub(crate) async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-    listener.local_addr().unwrap().port()
+fn free_port() -> u16 {
+    Refusing::new().port
 }
 
 /// Waits until the child serves the port.
