@@ -14,11 +14,11 @@ struct Package {
     features: Vec<String>,
 }
 
-/// What a program that depends on the crate builds, on any platform.
+/// What a program that depends on the crate builds, on any platform. Cargo fetches what other platforms build.
 fn tree() -> BTreeMap<String, Package> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--package", "taut", "--edges", "normal", "--all-features", "--target", "all"])
-        .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{f}", "--offline"])
+        .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{f}", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
