@@ -5,6 +5,7 @@
 //! | [`proto`]    | the engine: bytes in, events out; no I/O, no clock, no random numbers   |         |
 //! | `blocking`   | the engine over `std::io::{Read, Write}`                                | `std`   |
 //! | `tokio`      | the engine over tokio's byte streams, with deadlines                    | `tokio` |
+//! | `client`     | a client that comes back when its connection is lost                    | `client` |
 //!
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
@@ -29,6 +30,8 @@ mod admission;
 pub mod blocking;
 #[cfg(feature = "tokio")]
 mod budget;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]

@@ -22,6 +22,18 @@ const LAYERS: Layers = &[
             &["admission", "budget", "error", "options", "random"],
             &["blocking"],
             &["tokio"],
+            &["client"],
+        ],
+    ),
+    (
+        "client",
+        &[
+            &["backoff", "replies", "update"],
+            &["delivery", "error"],
+            &["outbox"],
+            &["shared"],
+            &["session", "handle"],
+            &["builder"],
         ],
     ),
     (

@@ -1,0 +1,95 @@
+//! Requests and replies.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use taut::client::RequestError;
+use tokio::time::Instant;
+
+use super::world::{Server, World, lost, open, text, until, within};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn replies_find_their_requests_in_any_order() {
+    let mut world = World::new();
+    let (client, mut updates) = world.builder().start();
+    let mut server = world.server().await;
+    let serving = async {
+        let first = request(&mut server).await;
+        let second = request(&mut server).await;
+        assert_eq!((&first["type"], &first["data"]), (&json!("double"), &json!(1)));
+        assert_ne!(first["id"], second["id"]);
+        server.send("not a reply").await.unwrap();
+        server.send(json!({"type": "news", "id": "nobody's"}).to_string()).await.unwrap();
+        for request in [second, first] {
+            let doubled = request["data"].as_u64().unwrap() * 2;
+            let reply = json!({"type": "reply", "id": request["id"], "data": doubled});
+            server.send(reply.to_string()).await.unwrap();
+        }
+        server
+    };
+    let asking = async {
+        let one = client.request::<u64>("double", &1, PATIENCE);
+        let two = client.request::<u64>("double", &2, PATIENCE);
+        let (one, two) = tokio::join!(one, two);
+        assert_eq!((one.unwrap(), two.unwrap()), (2, 4));
+    };
+    let (_server, ()) = tokio::join!(serving, asking);
+    assert_eq!(within(updates.recv_message()).await, Some("not a reply".into()));
+    let news = within(updates.recv_message()).await.unwrap();
+    assert!(news.as_text().unwrap().contains("nobody's"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_fail() {
+    let mut world = World::new();
+    let (client, mut updates) = world.builder().start();
+    let mut server = world.server().await;
+    until(&mut updates, open).await;
+    let start = Instant::now();
+    let late = client.request::<u64>("silence", &(), PATIENCE).await;
+    assert!(matches!(late, Err(RequestError::Late)), "{late:?}");
+    assert_eq!(start.elapsed(), PATIENCE);
+    // Its reply is a message like others, and nobody's.
+    let id = request(&mut server).await["id"].clone();
+    server.send(json!({"type": "reply", "id": id, "data": 1}).to_string()).await.unwrap();
+    assert!(within(updates.recv_message()).await.is_some());
+
+    for (kind, data) in [("error", json!({"code": 7})), ("reply", json!("a text"))] {
+        let serving = async {
+            let id = request(&mut server).await["id"].clone();
+            server.send(json!({"type": kind, "id": id, "data": data}).to_string()).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(client.request::<u64>("wrong", &(), PATIENCE), serving);
+        match answer {
+            Err(RequestError::Refused(told)) => assert_eq!((kind, &*told), ("error", r#"{"code":7}"#)),
+            Err(RequestError::Reply(_)) => assert_eq!(kind, "reply"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.request::<u64>("lost", &(), Duration::from_secs(3_600)).await }
+    });
+    request(&mut server).await;
+    drop(server);
+    until(&mut updates, lost).await;
+    let answer = within(asking).await.unwrap();
+    assert!(matches!(answer, Err(RequestError::Lost)), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_go_as_json() {
+    let mut world = World::new();
+    let (client, _updates) = world.builder().start();
+    let _ = client.send_json(&json!({"a": [1, "ü"]})).await.unwrap();
+    assert_eq!(text(&mut world.server().await).await, r#"{"a":[1,"ü"]}"#);
+    let unkeyed = std::collections::HashMap::from([(vec![1], 1)]);
+    assert!(matches!(client.send_json(&unkeyed).await, Err(RequestError::Value(_))));
+}
+
+async fn request(server: &mut Server) -> Value {
+    serde_json::from_str(&text(server).await).unwrap()
+}
