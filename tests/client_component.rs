@@ -6,6 +6,9 @@
 mod delivery;
 #[path = "client_component/ending.rs"]
 mod ending;
+#[cfg(feature = "pool")]
+#[path = "client_component/pool.rs"]
+mod pool;
 #[path = "client_component/queues.rs"]
 mod queues;
 #[path = "client_component/reconnecting.rs"]

@@ -32,7 +32,7 @@ const LAYERS: Layers = &[
             &["delivery", "error"],
             &["outbox"],
             &["shared"],
-            &["session", "handle"],
+            &["session", "handle", "pool"],
             &["builder"],
         ],
     ),

@@ -35,6 +35,8 @@ mod delivery;
 mod error;
 mod handle;
 mod outbox;
+#[cfg(feature = "pool")]
+pub mod pool;
 mod replies;
 mod session;
 mod shared;

@@ -35,7 +35,11 @@ impl World {
     }
 
     pub(crate) fn builder(&self) -> Builder {
-        Builder::new("ws://server.test/").network(Client::new().connector(self.gates.clone()))
+        Builder::new("ws://server.test/").network(self.client())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new().connector(self.gates.clone())
     }
 
     /// Lets no client in, or lets them in again.
@@ -78,10 +82,13 @@ impl Connector for Gates {
     }
 }
 
-/// The next message as text.
+/// The next message as text; or what a pong has in it.
 pub(crate) async fn text(server: &mut Server) -> String {
-    let message = within(server.recv()).await.unwrap().expect("a message");
-    message.as_text().expect("a text").to_owned()
+    match within(server.recv()).await.unwrap() {
+        Some(Message::Text(text)) => text.to_string(),
+        Some(Message::Pong(payload)) => String::from_utf8(payload.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(crate) async fn texts<const N: usize>(server: &mut Server) -> [String; N] {
