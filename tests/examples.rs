@@ -21,7 +21,7 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "autobahn_client",
     "chat",
     "echo_client",
@@ -29,8 +29,17 @@ const EXAMPLES: [&str; 8] = [
     "echo_server_blocking",
     "echo_server_mio",
     "line_client",
+    "reconnecting_client",
     "wss_client",
 ];
+
+/// Those that Cargo builds with a feature that is not compiled in are not there.
+fn is_built(example: &&str) -> bool {
+    match *example {
+        "reconnecting_client" => cfg!(feature = "client"),
+        _ => true,
+    }
+}
 
 /// How long a program may take for what takes it no time, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,7 +57,7 @@ mod every_example {
     #[test]
     fn prints_the_command_line_of_its_header_if_it_gets_none() {
         let mut wrong = Vec::new();
-        for name in EXAMPLES {
+        for name in EXAMPLES.into_iter().filter(is_built) {
             let text = fs::read_to_string(source(&format!("{name}.rs"))).unwrap();
             let start = format!("//! `{name} ");
             let line =
@@ -496,6 +505,54 @@ mod chat {
     }
 }
 
+#[cfg(feature = "client")]
+mod reconnecting_client {
+    use super::*;
+
+    #[test]
+    fn comes_back_with_what_waited() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = |listener: &TcpListener| {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut socket = blocking::accept(stream).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(Message::text("to all")));
+            socket
+        };
+        let url = format!("ws://{address}");
+        let arguments = ["--first-delay", "20", "--subscribe", "to all", &url];
+        let mut client = Program::start("reconnecting_client", &arguments);
+        let mut first = accept(&listener);
+        client.say("one");
+        assert_eq!(first.recv().unwrap(), Some(Message::text("one")));
+        first.send("welcome").unwrap();
+        assert_eq!(client.line(), "welcome");
+        // The server is gone for a while.
+        drop((first, listener));
+        client.says("again in");
+        client.say("two");
+        let listener = TcpListener::bind(address).unwrap();
+        let mut second = accept(&listener);
+        assert_eq!(second.recv().unwrap(), Some(Message::text("two")));
+        client.end_input();
+        assert!(matches!(second.recv().unwrap(), Some(Message::Close(_))));
+        assert_eq!(second.recv().unwrap(), None);
+        drop(second);
+        assert_eq!(client.finish().status, 0);
+    }
+
+    #[test]
+    fn ends_where_nobody_wants_it() {
+        let (server, url) = peer(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        Program::start("reconnecting_client", &[&url]).fails_with(1, "403");
+        server.join().unwrap();
+    }
+}
+
 mod wss_client {
     use super::*;
 
@@ -726,6 +783,16 @@ impl Program {
         let (mut stdin, input) = (self.stdin.take().expect("its stdin is open"), input.into());
         // A program that ends early does not take all of it, which its own ending tells.
         thread::spawn(move || stdin.write_all(&input));
+    }
+
+    /// Waits until it says this on stderr.
+    #[cfg(feature = "client")]
+    fn says(&self, sentence: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.stderr.lock().unwrap().contains(sentence) {
+            assert!(Instant::now() < deadline, "{} does not say {sentence:?}", self.name);
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn end_input(&mut self) {
