@@ -24,18 +24,12 @@ impl Connection {
         self.receiver.unfinished()
     }
 
-    /// Whether nothing is under way, in or out.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.receiver.unfinished().is_none() && !self.wants_output()
-    }
-
     /// The bytes of memory that this connection alone holds beside its own size: the message that comes in, what
     /// waits to be written, and the windows of permessage-deflate. Payloads that were handed out, and what a
     /// thread keeps for all of its connections, are not among them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.receiver.memory() + self.sender.memory()
+        self.view().memory()
     }
 }
 

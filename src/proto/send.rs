@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 
 use super::answer::Answer;
 use super::close::CloseFrame;
-use super::config::{Config, Role, Settings};
+use super::config::{Config, Settings};
 use super::deflate::Compressor;
 use super::encode::{close_body, put_frame};
 use super::error::{SendError, SendErrorKind};
@@ -490,7 +490,7 @@ impl Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
-            .field("role", &if self.queue.masks() { Role::Client } else { Role::Server })
+            .field("role", &self.role())
             .field("queued", &self.queued())
             .field("closed", &self.closed)
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! The writing half of a [`Driver`].
+//! Writing to a [`Line`].
 
 #![forbid(unsafe_code)]
 
@@ -6,23 +6,23 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io::{self, IoSlice};
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::io::AsyncWrite;
 use bytes::Buf;
 
 use super::closing::Stage;
-use super::driver::Driver;
+use super::line::Line;
 use super::patience::Late;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
 use crate::proto::{SendError, SendErrorKind};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncWrite + Unpin> Line<S> {
     /// Waits for room in the queue.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.connection.refusal() {
+            match self.heard.refusal(&self.sender) {
                 None => return Poll::Ready(Ok(())),
-                Some(SendErrorKind::Full) if self.connection.queued() > 0 => ready!(self.poll_flush(cx))?,
+                Some(SendErrorKind::Full) if self.sender.queued() > 0 => ready!(self.poll_flush(cx))?,
                 Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
             }
         }
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.stage == Stage::Ended {
-            let clean = self.connection.close_status().is_some_and(|status| status.clean);
+            let clean = self.heard.close_status(&self.sender).is_some_and(|status| status.clean);
             return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
         }
         let written = self.poll_write(cx);
@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Ok(()) => {}
             Err(error) => {
                 self.write_error = self.write_error.or(Some(error.kind()));
-                self.connection.output_lost();
+                self.sender.output_lost();
                 self.unflushed = false;
             }
         }
@@ -91,8 +91,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.wants_output() {
-            let output = self.connection.output();
+        while self.sender.wants_output() {
+            let output = self.sender.output();
             let mut slices = [IoSlice::new(&[]); SLICES];
             let stream = Pin::new(&mut self.stream);
             let written = if output.is_in_one() {
