@@ -5,6 +5,10 @@
 use super::close::InputEnd;
 use super::connection::Connection;
 use super::error::ProtocolError;
+#[cfg(feature = "tokio")]
+use super::error::{SendError, SendErrorKind};
+#[cfg(feature = "tokio")]
+use super::message::Message;
 use super::receive::Receiver;
 use super::send::Sender;
 
@@ -61,6 +65,18 @@ impl Receiver {
 }
 
 impl Sender {
+    /// Queues a message for which there was room, whatever was queued since.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn send_reserved(&mut self, message: Message) -> Result<(), SendError> {
+        match self.refuses(&(&message).into()) {
+            Some(kind) if kind != SendErrorKind::Full => Err(SendError::new(kind, Some(message))),
+            _ => {
+                self.queue_message(message);
+                Ok(())
+            }
+        }
+    }
+
     /// See [`Connection::memory`].
     #[must_use]
     pub fn memory(&self) -> usize {

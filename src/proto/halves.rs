@@ -177,7 +177,7 @@ fn standing(input: InputEnd, eof: bool, wants_output: bool, sender: &Sender) -> 
         close_sent: sender.close_sent(),
         close_waits: sender.close_waits(),
         flushed: !wants_output,
-        output_lost: sender.is_output_lost(),
+        output_lost: sender.output_lost,
     }
 }
 

@@ -201,7 +201,12 @@ impl<S> Driver<'_, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     /// Hands each event to `handler` as it lies in the buffer, until the connection ends.
-    pub(super) fn poll_each<F>(&mut self, cx: &mut Context<'_>, handler: &mut F) -> Poll<Result<(), Error>>
+    pub(super) fn poll_each<F>(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        handler: &mut F,
+    ) -> Poll<Result<(), Error>>
     where
         F: FnMut(EventRef<'_>, &mut Sender) -> Result<(), Error>,
     {
@@ -211,17 +216,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             if self.intake.ended {
                 return Poll::Ready(Ok(()));
             }
-            if let Err(error) = ready!(self.poll_hand_over(cx, handler)) {
+            if let Err(error) = ready!(self.poll_hand_over(side, cx, handler)) {
                 self.intake.leave();
                 return Poll::Ready(Err(error));
             }
             if left == 0 {
-                let _ = self.line.with_wakers(Side::Receive, cx, Line::poll_write);
+                let _ = self.line.with_wakers(side, cx, Line::poll_write);
                 self.intake.leave();
                 // Pending the first time, and behind all who are ready.
                 return pin!(yield_now()).poll(cx).map(Ok);
             }
-            match ready!(self.poll_turn_for(Side::Receive, cx)) {
+            match ready!(self.poll_turn_for(side, cx)) {
                 Turn::Read => left = left.saturating_sub(self.intake.receiver.unparsed().len()),
                 Turn::Ended(result) => return Poll::Ready(result),
             }
@@ -229,19 +234,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 
     /// Hands over what came. Pending if the peer does not take the answers: then it gets no more of them.
-    fn poll_hand_over<F>(&mut self, cx: &mut Context<'_>, handler: &mut F) -> Poll<Result<(), Error>>
+    fn poll_hand_over<F>(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        handler: &mut F,
+    ) -> Poll<Result<(), Error>>
     where
         F: FnMut(EventRef<'_>, &mut Sender) -> Result<(), Error>,
     {
         let most_held = self.line.most_held();
         while !self.intake.failed {
             if self.line.sender.queued() >= most_held
-                && self.line.with_wakers(Side::Receive, cx, Line::poll_write).is_pending()
-                && self.line.with_wakers(Side::Receive, cx, Line::poll_deadline).is_pending()
+                && self.line.with_wakers(side, cx, Line::poll_write).is_pending()
+                && self.line.with_wakers(side, cx, Line::poll_deadline).is_pending()
             {
                 self.intake.leave();
                 let patience = |line: &mut Line<S>, cx: &mut Context<'_>| line.poll_patience(false, cx);
-                match ready!(self.line.with_wakers(Side::Receive, cx, patience)) {
+                match ready!(self.line.with_wakers(side, cx, patience)) {
                     Late::Output => return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Write)))),
                     Late::Message => self.settle(),
                 }
@@ -278,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     // A pong, or the answer to a Close, begins to leave.
                     self.settle();
                     self.line.note_closing();
-                    let _ = self.line.with_wakers(Side::Receive, cx, Line::poll_write);
+                    let _ = self.line.with_wakers(side, cx, Line::poll_write);
                     if handled.is_err() {
                         return Poll::Ready(handled);
                     }

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use core::task::{Context, Poll, ready};
 use std::io;
 
 use ::tokio::task;
 
 use super::closing::{Closing, Stage};
+use super::intake::Intake;
 use super::patience::{Late, Patience};
 use super::scratch;
 use super::wakers::{Side, Wakers};
@@ -35,6 +37,23 @@ pub(super) struct Line<S> {
     pub(super) held: Option<task::Id>,
     pub(super) stage: Stage,
     pub(super) wakers: Wakers,
+    /// Where several may send.
+    pub(super) senders: Option<Box<Senders>>,
+}
+
+/// What concerns those who send, where there may be several.
+#[derive(Debug, Default)]
+pub(super) struct Senders {
+    /// The place in the queue that was given last.
+    pub(super) last: u64,
+    /// The bytes that were queued since the socket was split, those of answers to the peer excepted.
+    pub(super) appended: u64,
+    /// How many of them are written, and flushed.
+    pub(super) flushed: u64,
+    /// Somebody has the right to queue the next message.
+    pub(super) reserved: bool,
+    /// Nobody receives any more: who sends does what the protocol asks for.
+    pub(super) orphan: Option<Box<Intake>>,
 }
 
 impl<S> Line<S> {
@@ -52,6 +71,7 @@ impl<S> Line<S> {
             held: None,
             stage: Stage::Open,
             wakers: Wakers::default(),
+            senders: None,
         }
     }
 

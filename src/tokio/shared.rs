@@ -14,7 +14,7 @@ use spin::relax::Yield;
 
 use super::held::{self, Held, Written};
 use super::line::{Line, MOST_HELD};
-use crate::proto::Agreement;
+use crate::proto::{Agreement, CloseStatus, SendError, Sender};
 
 /// What the halves of a socket share with each other, and with the task that writes held frames.
 pub(super) struct Shared<S> {
@@ -81,6 +81,28 @@ impl<S> Shared<S> {
 
     pub(super) fn take(&self) -> Option<Line<S>> {
         self.lock().take()
+    }
+
+    /// Queues something of one who sends; tells how far has to be written until that is.
+    pub(super) fn append(
+        &self,
+        queue: impl FnOnce(&mut Sender) -> Result<(), SendError>,
+    ) -> Result<u64, SendError> {
+        let mut line = self.line();
+        let mark = line.append(queue)?;
+        self.note_queued(line.sender.queued());
+        Ok(mark)
+    }
+
+    /// How many own the socket.
+    pub(super) fn owners(&self) -> usize {
+        self.owners.load(Ordering::Acquire)
+    }
+
+    /// How the connection ended, as far as the sending half knows.
+    pub(super) fn close_status(&self) -> Option<CloseStatus> {
+        let line = self.line();
+        line.heard.close_status(&line.sender)
     }
 
     /// Whether so much waits that it should be written although more may join it.

@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         F: FnMut(EventRef<'_>, &mut Sender) -> Result<(), Error>,
     {
         let Self { intake, shared } = self;
-        poll_fn(|cx| shared.drive(intake, |driver| driver.poll_each(cx, &mut handler))).await
+        poll_fn(|cx| shared.drive(intake, |driver| driver.poll_each(Side::Receive, cx, &mut handler))).await
     }
 
     /// Takes a message. It waits until that is written, and all that was queued before; or, while messages that

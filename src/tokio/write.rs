@@ -20,7 +20,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     /// Waits for room in the queue.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.heard.refusal(&self.sender) {
+            match self.refusal() {
                 None => return Poll::Ready(Ok(())),
                 Some(SendErrorKind::Full) if self.sender.queued() > 0 => ready!(self.poll_flush(cx))?,
                 Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
@@ -36,7 +36,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
         polled
     }
 
-    fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.stage == Stage::Ended {
             let clean = self.heard.close_status(&self.sender).is_some_and(|status| status.clean);
             return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
@@ -79,7 +79,11 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
     /// for the end: what the peer sent before may still be read.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match ready!(self.poll_try_write(cx)) {
+        let written = self.poll_try_write(cx);
+        if self.senders.is_some() {
+            self.wake_ready();
+        }
+        match ready!(written) {
             Ok(()) => {}
             Err(error) => {
                 self.write_error = self.write_error.or(Some(error.kind()));
@@ -108,12 +112,21 @@ impl<S: AsyncWrite + Unpin> Line<S> {
             output.advance(written);
             self.patience.note_written(written);
             self.unflushed = true;
+            if self.wants_flush() {
+                ready!(self.poll_flush_stream(cx))?;
+            }
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
+            ready!(self.poll_flush_stream(cx))?;
         }
         self.patience.note_drained();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        self.note_flushed();
         Poll::Ready(Ok(()))
     }
 
