@@ -51,7 +51,8 @@ const LAYERS: Layers = &[
         "tokio",
         &[
             &["closing", "held", "scratch", "wakers"],
-            &["intake", "patience"],
+            &["heartbeat", "intake"],
+            &["patience"],
             &["line"],
             &["shared", "write"],
             &["driver"],

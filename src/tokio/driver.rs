@@ -12,6 +12,7 @@ use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use ::tokio::task::{coop, yield_now};
 
 use super::closing::Stage;
+use super::heartbeat::Due;
 use super::intake::Intake;
 use super::line::{Line, with_wakers};
 use super::patience::{Late, Patience};
@@ -19,7 +20,7 @@ use super::scratch;
 use super::shared::Shared;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
-use crate::proto::{Event, EventRef, Message, ProtocolError, Sender, Standing, State};
+use crate::proto::{CloseCode, Event, EventRef, Message, MessageRef, ProtocolError, Sender, Standing, State};
 
 /// Both halves, while the lock is held.
 pub(super) struct Driver<'a, S> {
@@ -74,7 +75,7 @@ impl Intake {
                             other => self.note_other(other),
                         };
                         if !data || shared.is_full() {
-                            self.answer(shared, data, side, cx);
+                            self.answer(shared, &event, side, cx);
                         }
                         return Poll::Ready(Ok(Some(made(event))));
                     }
@@ -93,13 +94,16 @@ impl Intake {
     /// A pong, or the answer to a Close, begins to leave before the event is looked at. What the application queued
     /// leaves together, once there is nothing more to take, or it gets much.
     #[inline(never)]
-    fn answer<S>(&mut self, shared: &Shared<S>, data: bool, side: Side, cx: &mut Context<'_>)
+    fn answer<S>(&mut self, shared: &Shared<S>, event: &Event, side: Side, cx: &mut Context<'_>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let queued = shared.drive(self, |driver| {
-            if !data {
+            if !event.is_data() {
                 driver.note_control();
+            }
+            if let Event::Message(Message::Pong(payload)) = event {
+                driver.note_pong(payload);
             }
             driver.settle();
             driver.line.note_closing();
@@ -184,6 +188,13 @@ impl<S> Driver<'_, S> {
         }
     }
 
+    #[cold]
+    fn note_pong(&mut self, payload: &[u8]) {
+        if let Some(heartbeat) = self.line.patience.heartbeat() {
+            heartbeat.pong(payload);
+        }
+    }
+
     /// Counts a control frame.
     #[cold]
     fn note_control(&mut self) {
@@ -253,10 +264,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 let patience = |line: &mut Line<S>, cx: &mut Context<'_>| line.poll_patience(false, cx);
                 match ready!(self.line.with_wakers(side, cx, patience)) {
                     Late::Output => return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Write)))),
-                    Late::Message => self.settle(),
+                    Late::Message | Late::Beat(_) => self.settle(),
                 }
             }
             let (receiver, sender) = (&mut self.intake.receiver, &mut self.line.sender);
+            let patience = &mut self.line.patience;
             let (mut given, mut control) = (self.intake.given, false);
             let handled = loop {
                 match receiver.next_event_ref() {
@@ -264,6 +276,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                         let data = event.is_data();
                         control = !data;
                         match &event {
+                            EventRef::Message(MessageRef::Pong(payload)) => {
+                                if let Some(heartbeat) = patience.heartbeat() {
+                                    heartbeat.pong(payload);
+                                }
+                            }
                             EventRef::Message(_) => given |= data,
                             EventRef::Chunk(chunk) => given |= chunk.last,
                         }
@@ -348,7 +365,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         }
         if line.is_open() {
             line.received = intake.receiver.memory();
-            line.patience.note_message(unfinished, mem::take(&mut intake.given));
+            let given = mem::take(&mut intake.given);
+            if let Some(heartbeat) = line.patience.heartbeat() {
+                heartbeat.note(mem::take(&mut intake.heard), given);
+            }
+            line.patience.note_message(unfinished, given);
         }
         let late = line.poll_patience(true, cx);
         line.patience.rest();
@@ -358,7 +379,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 self.settle();
                 Poll::Ready(Turn::Read)
             }
+            Late::Beat(due) => self.poll_beat(due, cx),
         }
+    }
+
+    #[cold]
+    fn poll_beat(&mut self, due: Due, cx: &mut Context<'_>) -> Poll<Turn> {
+        let deadline = match due {
+            Due::Ping => {
+                self.line.beat();
+                return Poll::Ready(Turn::Read);
+            }
+            Due::Pong => Deadline::Pong,
+            Due::Idle => {
+                self.line.start_close(Some(CloseCode::AWAY.into()));
+                let _ = self.line.poll_write(cx);
+                Deadline::Idle
+            }
+        };
+        Poll::Ready(Turn::Ended(self.end(Some(Error::Timeout(deadline)))))
     }
 
     /// What a connection that is not open needs before, or in the place of, a read.
@@ -391,6 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let Self { intake, line } = self;
         if intake.receiver.wants_own_input() {
             intake.give_back();
+            intake.heard = true;
             return pin!(line.stream.read_buf(intake.receiver.large_input())).poll(cx);
         }
         let mut buffer = match intake.receiver.reclaim_input() {
@@ -407,7 +447,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         match read {
             Poll::Ready(Ok(1..)) => {
                 intake.receiver.lend_input(buffer);
-                intake.borrowed = true;
+                (intake.borrowed, intake.heard) = (true, true);
             }
             _ => scratch::put(buffer),
         }

@@ -20,6 +20,8 @@ pub(super) struct Intake {
     pub(super) controls: u32,
     /// A message was given since the peer was last waited for.
     pub(super) given: bool,
+    /// Something came since then.
+    pub(super) heard: bool,
     /// The connection failed: what comes is dropped.
     pub(super) failed: bool,
     /// Nothing more is to be had.
@@ -35,6 +37,7 @@ impl Intake {
             taken: 0,
             controls: 0,
             given: false,
+            heard: false,
             failed: false,
             ended: false,
         }

@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::io;
 
 use ::tokio::task;
@@ -63,9 +64,9 @@ impl<S> Line<S> {
             sender,
             heard: Heard::new(),
             received: 0,
+            patience: Patience::new(&options.pace),
             pace: options.into(),
             closing: Closing::default(),
-            patience: Patience::default(),
             unflushed: false,
             write_error: None,
             held: None,
@@ -132,6 +133,18 @@ impl<S> Line<S> {
             self.fail(ProtocolError::TooSlow);
         }
         Poll::Ready(late)
+    }
+
+    pub(super) fn round_trip(&mut self) -> Option<Duration> {
+        self.patience.heartbeat().and_then(|heartbeat| heartbeat.round_trip())
+    }
+
+    /// Queues a ping, to see whether the peer is alive.
+    pub(super) fn beat(&mut self) {
+        if let Some(heartbeat) = self.patience.heartbeat() {
+            // Refused only where so much waits that the peer is watched for taking it.
+            let _ = self.sender.ping(&heartbeat.ping());
+        }
     }
 
     /// Fails the connection; the receiving half finds out when it comes by.

@@ -25,6 +25,7 @@ mod closing;
 mod connect;
 mod driver;
 mod feed;
+mod heartbeat;
 mod held;
 mod intake;
 mod line;

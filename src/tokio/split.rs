@@ -8,6 +8,7 @@ use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use futures_core::{FusedStream, Stream};
@@ -64,6 +65,13 @@ impl<S> ReceiveHalf<S> {
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
         self.shared.close_status()
+    }
+
+    /// How long a message takes to the peer and back, smoothed over the pings of
+    /// [`Options::ping_interval`](crate::Options::ping_interval), once one was answered.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.shared.line().round_trip()
     }
 
     /// Whether [`recv`](Self::recv) has nothing more to give.
@@ -219,6 +227,13 @@ impl<S> SendHalf<S> {
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
         self.shared.close_status()
+    }
+
+    /// How long a message takes to the peer and back, smoothed over the pings of
+    /// [`Options::ping_interval`](crate::Options::ping_interval), once one was answered.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.shared.line().round_trip()
     }
 
     /// Whether both send over the same connection.

@@ -7,6 +7,7 @@ use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use bytes::Bytes;
@@ -101,6 +102,13 @@ impl<S> WebSocket<S> {
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
         self.with_connection(|connection| connection.close_status())
+    }
+
+    /// How long a message takes to the peer and back, smoothed over the pings of
+    /// [`Options::ping_interval`](crate::Options::ping_interval), once one was answered.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.line().round_trip()
     }
 
     /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be

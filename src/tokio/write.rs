@@ -57,7 +57,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
                     Poll::Ready(Err(Error::Timeout(Deadline::Write)))
                 }
                 // As after a Close: the failure is for `recv` to tell.
-                Late::Message => self.poll_flush_output(cx),
+                Late::Message | Late::Beat(_) => self.poll_flush_output(cx),
             };
         }
         written.map(Ok)
