@@ -58,7 +58,7 @@ const LAYERS: Layers = &[
             &["driver"],
             &["queue", "websocket"],
             &["accept", "feed", "split", "stream"],
-            &["connect"],
+            &["connect", "message_stream"],
         ],
     ),
 ];

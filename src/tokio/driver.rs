@@ -10,6 +10,7 @@ use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use ::tokio::task::{coop, yield_now};
+use bytes::BufMut;
 
 use super::closing::Stage;
 use super::heartbeat::Due;
@@ -443,7 +444,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         };
         (intake.borrowed, intake.lease) = (false, None);
         buffer.extend_from_slice(intake.receiver.unparsed());
-        let read = pin!(line.stream.read_buf(&mut buffer)).poll(cx);
+        let read = pin!(line.stream.read_buf(&mut (&mut buffer).limit(intake.most_read))).poll(cx);
         match read {
             Poll::Ready(Ok(1..)) => {
                 intake.receiver.lend_input(buffer);

@@ -183,7 +183,9 @@ impl Watch {
         let undone = match late {
             Late::Message => &mut self.message,
             Late::Output => &mut self.output,
-            Late::Beat(_) => return self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.begin_again(now)),
+            Late::Beat(_) => {
+                return self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.begin_again(now));
+            }
         };
         *undone = Some(Undone { since: now, done: 0 });
     }

@@ -15,15 +15,13 @@ use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use super::intake::Intake;
-use super::queue::{leave, poll_until};
 use super::line::Line;
+use super::queue::{leave, poll_until};
 use super::shared::Owner;
 use super::wakers::{Side, Until};
 use super::websocket::WebSocket;
 use crate::error::Error;
-use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Event, Message, Prepared, SendError, SendErrorKind,
-};
+use crate::proto::{CloseCode, CloseFrame, CloseStatus, Event, Message, Prepared, SendError, SendErrorKind};
 
 impl<S> WebSocket<S> {
     /// Takes the socket apart, for a task that receives and others that send. Only the stream and the engine's
@@ -254,7 +252,6 @@ impl<S> SendHalf<S> {
         self.shared.note_queued(line.sender.queued());
         Ok(mark)
     }
-
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
@@ -275,8 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     /// # Errors
     /// [`Error::Send`] if no message can be sent any more, else as [`flush`](Self::flush).
     pub async fn reserve(&mut self) -> Result<SendPermit<'_, S>, Error> {
-        self.until(Until::Room).await?;
-        Ok(SendPermit { turn: Turn(&self.shared) })
+        Ok(SendPermit { turn: self.turn().await? })
     }
 
     /// Waits until all that any handle has queued so far is written.
@@ -318,6 +314,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         let result = ready!(poll_until(&self.shared, &mut self.place, Until::Written(mark), cx));
         self.mark = None;
         Poll::Ready(result)
+    }
+
+    pub(super) async fn turn(&mut self) -> Result<Turn<'_, S>, Error> {
+        self.until(Until::Room).await?;
+        Ok(Turn(&self.shared))
     }
 
     async fn until(&mut self, until: Until) -> Result<(), Error> {
