@@ -21,7 +21,7 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "autobahn_client",
     "chat",
     "echo_client",
@@ -29,6 +29,7 @@ const EXAMPLES: [&str; 7] = [
     "echo_server_blocking",
     "echo_server_mio",
     "line_client",
+    "split_halves",
 ];
 
 /// How long a program may take for what takes it no time, on the busiest machine.
@@ -492,6 +493,24 @@ mod chat {
         ana.end_input();
         assert_eq!(ana.finish().status, 0);
         hears("guest 1 left");
+    }
+}
+
+mod split_halves {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_as_they_went() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut client = Program::start("split_halves", &[&url]);
+        client.say("hello");
+        assert_eq!(client.line(), "hello");
+        client.say("¿qué tal?");
+        assert_eq!(client.line(), "¿qué tal?");
+        client.end_input();
+        assert_eq!(client.line(), "closed with 1000");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
     }
 }
 

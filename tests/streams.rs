@@ -31,7 +31,8 @@ fn socket<S>(role: Role, stream: S) -> WebSocket<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    WebSocket::new(stream, connection(role, Config::new().delivery(Delivery::Chunks)), &OPTIONS)
+    let config = Config::new().delivery(Delivery::Chunks).max_fragments(u32::MAX);
+    WebSocket::new(stream, connection(role, config), &OPTIONS)
 }
 
 fn server() -> (WebSocket<Transport>, Transport) {
@@ -243,7 +244,7 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
                 Some(count) => at += count.unwrap() as u64,
                 None => tokio::time::sleep(Duration::from_millis(1)).await,
             }
-            if at % 3 == 0 && once(writer.flush()).await.is_none() {
+            if at.is_multiple_of(3) && once(writer.flush()).await.is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }

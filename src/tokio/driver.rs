@@ -10,7 +10,6 @@ use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use ::tokio::task::{coop, yield_now};
-use bytes::BufMut;
 
 use super::closing::Stage;
 use super::heartbeat::Due;
@@ -434,17 +433,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             intake.heard = true;
             return pin!(line.stream.read_buf(intake.receiver.large_input())).poll(cx);
         }
+        if intake.in_pieces {
+            intake.give_back();
+        }
         let mut buffer = match intake.receiver.reclaim_input() {
             // Empty, or beginning with what is left of it.
             Some(mut buffer) => {
                 buffer.clear();
                 buffer
             }
+            None if intake.in_pieces => scratch::take_short(),
             None => scratch::take(),
         };
         (intake.borrowed, intake.lease) = (false, None);
         buffer.extend_from_slice(intake.receiver.unparsed());
-        let read = pin!(line.stream.read_buf(&mut (&mut buffer).limit(intake.most_read))).poll(cx);
+        let read = pin!(line.stream.read_buf(&mut buffer)).poll(cx);
         match read {
             Poll::Ready(Ok(1..)) => {
                 intake.receiver.lend_input(buffer);

@@ -20,8 +20,8 @@ pub(super) struct Intake {
     pub(super) controls: u32,
     /// A message was given since the peer was last waited for.
     pub(super) given: bool,
-    /// How many bytes a read brings at most, and so a chunk has.
-    pub(super) most_read: usize,
+    /// A message is read in pieces, which are copied: a read brings a little.
+    pub(super) in_pieces: bool,
     /// Something came since then.
     pub(super) heard: bool,
     /// The connection failed: what comes is dropped.
@@ -39,7 +39,7 @@ impl Intake {
             taken: 0,
             controls: 0,
             given: false,
-            most_read: usize::MAX,
+            in_pieces: false,
             heard: false,
             failed: false,
             ended: false,

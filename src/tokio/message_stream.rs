@@ -26,6 +26,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// frames between its fragments are answered, and not told. Memory stays flat only under
     /// [`Delivery::Chunks`](crate::proto::Delivery::Chunks). What is left of an earlier message is skipped.
     ///
+    /// How long a message may be is bounded by [`Config::max_streamed`](crate::proto::Config::max_streamed),
+    /// [`max_fragments`](crate::proto::Config::max_fragments), and [`Options::message_timeout`](crate::Options).
+    ///
     /// # Errors
     /// As [`recv`](Self::recv).
     pub async fn recv_stream(&mut self) -> Result<Option<MessageReader<'_, S>>, Error> {
@@ -133,9 +136,9 @@ fn poll_piece<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Owner<S>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Option<Piece>>, Error>> {
-    intake.most_read = MOST_READ;
+    intake.in_pieces = true;
     let polled = intake.poll_event(shared, Side::Receive, cx, Piece::of);
-    intake.most_read = usize::MAX;
+    intake.in_pieces = false;
     polled
 }
 
@@ -163,8 +166,9 @@ impl Piece {
     }
 }
 
-/// A message on its way: see [`WebSocket::send_stream`]. Each write is a frame of at most 32 KiB; `BufWriter` joins
-/// small ones. `shutdown` ends the message, and waits until it is written.
+/// A message on its way: see [`WebSocket::send_stream`]. Each write is a frame of at most 32 KiB, and a peer may bound
+/// their number, as [`Config::max_fragments`](crate::proto::Config::max_fragments) does; `BufWriter` joins small ones.
+/// `shutdown` ends the message, and waits until it is written.
 ///
 /// **Dropped before its end**, it cannot be taken back, nor ended as if it were whole: if any of it was taken, the
 /// connection closes with 1011.
@@ -285,9 +289,6 @@ fn to_io(error: Error) -> io::Error {
         error => io::Error::other(error),
     }
 }
-
-/// How many bytes of a message a read brings, when the message is read in pieces.
-const MOST_READ: usize = 64 << 10;
 
 /// The largest frame of a message that is written in pieces.
 const MOST_FRAME: usize = 32 << 10;

@@ -75,8 +75,8 @@ impl<S> Line<S> {
 
     /// Notes that all is flushed that was written.
     pub(super) fn note_flushed(&mut self) {
-        let queued = self.sender.queued() as u64;
         if let Some(senders) = &mut self.senders {
+            let queued = self.sender.queued() as u64;
             senders.flushed = senders.flushed.max(senders.appended.saturating_sub(queued));
         }
     }

@@ -5,8 +5,9 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::future::{Future, poll_fn};
+use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -195,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// connection is of no more use: [`Error::Timeout`] if the peer takes too little for
     /// [`Options::write_timeout`]. The errors of a write for which this did not wait come from the next call.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        Sending { message: Some(message.into()), socket: Some(self) }
+        Sending::New(message.into(), self)
     }
 
     /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
@@ -255,35 +256,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// The future of [`WebSocket::send`].
-struct Sending<'a, S> {
-    /// Until it is taken.
-    message: Option<Message>,
-    /// Until it is written, or somebody else writes it.
-    socket: Option<&'a mut WebSocket<S>>,
+/// The future of [`WebSocket::send`]. One that is done has nothing to drop.
+enum Sending<'a, S> {
+    New(Message, &'a mut WebSocket<S>),
+    Waiting(Taken<'a, S>),
+    Done,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { message, socket } = &mut *self;
-        let Some(waiting) = socket else { return Poll::Ready(Ok(())) };
-        let sent = match message.take().map(|message| waiting.take(message)) {
-            Some(Ok(true)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-            Some(Ok(false)) | None => ready!(waiting.line().poll_flush(cx)),
+        let mut taken = match mem::replace(&mut *self, Self::Done) {
+            Self::New(message, socket) => match socket.take(message) {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => Taken(Some(socket)),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            },
+            Self::Waiting(taken) => taken,
+            Self::Done => return Poll::Ready(Ok(())),
         };
-        *socket = None;
-        Poll::Ready(sent)
+        let Some(socket) = &taken.0 else { return Poll::Ready(Ok(())) };
+        let written = socket.line().poll_flush(cx);
+        if written.is_pending() {
+            *self = Self::Waiting(taken);
+        } else {
+            taken.0 = None;
+        }
+        written
     }
 }
 
-impl<S> Drop for Sending<'_, S> {
-    #[inline(always)]
+/// A socket that took a message; nothing once that is written.
+struct Taken<'a, S>(Option<&'a mut WebSocket<S>>);
+
+impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
         // What was taken is written, whether anybody waits for it or not.
-        if let (Some(socket), None) = (&self.socket, &self.message) {
+        if let Some(socket) = &self.0 {
             socket.shared.ask(&mut socket.line());
         }
     }
