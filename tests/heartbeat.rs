@@ -152,10 +152,12 @@ async fn a_peer_that_sends_no_data_is_idle() {
 /// A peer that takes nothing is told of as such, and not for pings that it never saw.
 #[tokio::test(start_paused = true)]
 async fn a_ping_that_cannot_be_written_waits_for_no_answer() {
-    let (mut socket, far) = server(&BEAT, 10);
+    let (mut socket, far) = server(&BEAT.write_timeout(Duration::from_secs(120)), 10);
     socket.feed("x".repeat(100)).unwrap();
+    let start = Instant::now();
     let told = timeout(Duration::from_secs(1000), socket.recv()).await.unwrap();
     assert!(matches!(told, Err(Error::Timeout(Deadline::Write))), "{told:?}");
+    assert_eq!(start.elapsed().as_secs(), 120);
     drop(far);
 }
 

@@ -172,7 +172,6 @@ impl<S> Driver<'_, S> {
         line.wakers.wake();
         intake.receiver.release();
         line.sender.release();
-        line.received = 0;
         if let Some(failure) = line.closing.end() {
             return Err(Error::Protocol(failure));
         }
@@ -364,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             return Poll::Pending;
         }
         if line.is_open() {
-            line.received = intake.receiver.memory();
+            line.patience.note_received(|| intake.receiver.memory());
             let given = mem::take(&mut intake.given);
             if let Some(heartbeat) = line.patience.heartbeat() {
                 heartbeat.note(mem::take(&mut intake.heard), given);

@@ -24,8 +24,6 @@ pub(super) struct Line<S> {
     pub(super) sender: Sender,
     /// What the receiving half knows of the end.
     pub(super) heard: Heard,
-    /// The memory that the receiving half held when it last waited.
-    pub(super) received: usize,
     pub(super) pace: PaceOf,
     /// Begins, once, when the connection begins to close.
     pub(super) closing: Closing,
@@ -63,7 +61,6 @@ impl<S> Line<S> {
             stream,
             sender,
             heard: Heard::new(),
-            received: 0,
             patience: Patience::new(&options.pace),
             pace: options.into(),
             closing: Closing::default(),
@@ -124,7 +121,7 @@ impl<S> Line<S> {
         if self.sender.wants_output() || self.unflushed {
             self.patience.note_output();
         }
-        if !self.patience.allows_memory(|| self.received + self.sender.memory()) {
+        if !self.patience.allows_memory(|| self.sender.memory()) {
             self.fail(ProtocolError::OverBudget);
             return Poll::Ready(Late::Message);
         }

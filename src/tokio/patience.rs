@@ -29,6 +29,8 @@ struct Watch {
     /// When control frames began to be counted.
     controls_since: Option<Instant>,
     charge: Option<Charge>,
+    /// The memory that the receiving half held when it last waited.
+    received: usize,
     heartbeat: Option<Box<Heartbeat>>,
 }
 
@@ -112,10 +114,18 @@ impl Patience {
         }
     }
 
-    /// Whether the connection may hold so much memory.
-    pub(super) fn allows_memory(&mut self, memory: impl FnOnce() -> usize) -> bool {
-        let charge = self.0.as_mut().and_then(|watch| watch.charge.as_mut());
-        charge.is_none_or(|charge| charge.set(memory()))
+    /// Notes how much memory the receiving half holds.
+    pub(super) fn note_received(&mut self, memory: impl FnOnce() -> usize) {
+        if let Some(watch) = self.0.as_mut().filter(|watch| watch.charge.is_some()) {
+            watch.received = memory();
+        }
+    }
+
+    /// Whether the connection may hold that, and so much memory for sending.
+    pub(super) fn allows_memory(&mut self, sending: impl FnOnce() -> usize) -> bool {
+        let Some(watch) = &mut self.0 else { return true };
+        let received = watch.received;
+        watch.charge.as_mut().is_none_or(|charge| charge.set(received + sending()))
     }
 
     /// Gives the memory back if nothing is left undone.

@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 
     fn poll_until(&mut self, place: u64, until: Until, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let side = Side::Queue(place, until);
+        let side = Side::Queue(place);
         self.drive_orphan(side, cx)?;
         let flushed = self.with_wakers(side, cx, Self::poll_flush_output);
         match until {
@@ -192,7 +192,8 @@ where
         senders.last += 1;
         senders.last
     });
-    let side = Side::Queue(number, until);
+    let side = Side::Queue(number);
+    line.wakers.enter(number, until, cx.waker());
     let polled = line.poll_until(number, until, cx);
     if polled.is_pending() {
         line.wakers.note(side, cx.waker());
@@ -209,7 +210,7 @@ where
 pub(super) fn leave<S>(owner: &Owner<S>, place: &mut Option<u64>) {
     if let Some(place) = place.take() {
         let line = &mut *owner.line();
-        line.wakers.forget(Side::Queue(place, Until::End));
+        line.wakers.forget(Side::Queue(place));
         line.wake_ready();
     }
 }

@@ -4,7 +4,7 @@
 
 use alloc::sync::Arc;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -23,7 +23,7 @@ pub(super) struct Shared<S> {
     pub(super) agreement: Agreement,
     /// So much waits that whoever receives next begins to write it.
     full: AtomicBool,
-    owners: AtomicUsize,
+    owners: AtomicU32,
     /// Nothing once the socket is dropped.
     line: Lock<S>,
 }
@@ -38,7 +38,7 @@ type LockGuard<'a, S> = SpinMutexGuard<'a, Option<Line<S>>>;
 impl<S> Owner<S> {
     pub(super) fn new(line: Line<S>, agreement: Agreement, hold: Option<AsHeld<S>>) -> Self {
         let line = SpinMutex::new(Some(line));
-        let (full, owners) = (AtomicBool::new(false), AtomicUsize::new(1));
+        let (full, owners) = (AtomicBool::new(false), AtomicU32::new(1));
         Self(Arc::new(Shared { hold, agreement, full, owners, line }))
     }
 }
@@ -95,7 +95,7 @@ impl<S> Shared<S> {
     }
 
     /// How many own the socket.
-    pub(super) fn owners(&self) -> usize {
+    pub(super) fn owners(&self) -> u32 {
         self.owners.load(Ordering::Acquire)
     }
 

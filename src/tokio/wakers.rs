@@ -60,7 +60,7 @@ pub(super) enum Side {
     /// Who writes the frames that are held.
     Held,
     /// Who has that place in the queue.
-    Queue(u64, Until),
+    Queue(u64),
 }
 
 impl Wakers {
@@ -75,7 +75,7 @@ impl Wakers {
             Side::Receive => set(&mut self.receive, waker),
             Side::Send => set(&mut self.others.get_or_insert_default().send, waker),
             Side::Held => set(&mut self.others.get_or_insert_default().held, waker),
-            Side::Queue(place, until) => self.others.get_or_insert_default().enqueue(place, until, waker),
+            Side::Queue(place) => self.others.get_or_insert_default().note(place, waker),
         }
         let receive = &self.receive;
         let others = self.others.as_mut()?;
@@ -92,6 +92,15 @@ impl Wakers {
         Some(waker.clone())
     }
 
+    /// Takes that place in the queue, the last, or keeps it. Its task is at work until it is noted there.
+    pub(super) fn enter(&mut self, place: u64, until: Until, waker: &Waker) {
+        let queue = &mut self.others.get_or_insert_default().queue;
+        match queue.iter_mut().find(|waiter| waiter.place == place) {
+            Some(known) => (known.until, known.woken) = (until, true),
+            None => queue.push_back(Waiter { place, until, waker: waker.clone(), woken: true }),
+        }
+    }
+
     /// Notes that nobody waits on that side any more.
     pub(super) fn forget(&mut self, side: Side) {
         let Some(others) = &mut self.others else { return };
@@ -99,7 +108,7 @@ impl Wakers {
             Side::Receive => self.receive = None,
             Side::Send => others.send = None,
             Side::Held => others.held = None,
-            Side::Queue(place, _) => others.leave(place),
+            Side::Queue(place) => others.leave(place),
         }
         // A stream may still have the waker of all.
         if others.is_empty() && others.all.is_none() {
@@ -153,12 +162,10 @@ impl Others {
         [receive.as_ref(), self.send.as_ref(), self.held.as_ref(), first]
     }
 
-    fn enqueue(&mut self, place: u64, until: Until, waker: &Waker) {
+    fn note(&mut self, place: u64, waker: &Waker) {
         if let Some(known) = self.queue.iter_mut().find(|waiter| waiter.place == place) {
-            (known.until, known.woken) = (until, false);
+            known.woken = false;
             known.waker.clone_from(waker);
-        } else {
-            self.queue.push_back(Waiter { place, until, waker: waker.clone(), woken: false });
         }
     }
 
