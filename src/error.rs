@@ -64,6 +64,10 @@ pub enum Deadline {
     Close,
     /// The peer, to take what waits for it: see [`Options::write_timeout`](crate::Options::write_timeout).
     Write,
+    /// The peer, to answer a ping: see [`Options::ping_interval`](crate::Options::ping_interval).
+    Pong,
+    /// The peer, to send a message: see [`Options::idle_timeout`](crate::Options::idle_timeout).
+    Idle,
 }
 
 impl fmt::Display for Error {
@@ -100,6 +104,8 @@ impl fmt::Display for Deadline {
             Self::Handshake => "the opening handshake took too long",
             Self::Close => "the closing handshake took too long (1006)",
             Self::Write => "the peer does not take what waits for it (1006)",
+            Self::Pong => "the peer gives no sign of life: no answer came to a ping (1006)",
+            Self::Idle => "the peer sent no message for as long as it may be idle (1006)",
         })
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Pace {
     pub(crate) write_timeout: Duration,
     pub(crate) min_rate: u32,
     pub(crate) max_control_rate: u32,
+    pub(crate) ping_interval: Duration,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
 }
 
 /// The [`Pace`] of a connection. The defaults take no memory.
@@ -148,6 +151,38 @@ impl Options {
         self.pace.max_control_rate = frames;
         self
     }
+
+    /// How often the peer is pinged while the application waits for it, on tokio. The answers also tell how long a
+    /// message takes there and back. They come to the application as pongs of 8 bytes. `Duration::MAX` for never.
+    ///
+    /// Default: never. 30 s keep most proxies from ending a connection that is silent.
+    #[must_use]
+    pub const fn ping_interval(mut self, time: Duration) -> Self {
+        self.pace.ping_interval = time;
+        self
+    }
+
+    /// How long the peer may stay silent after such a ping was written; anything that comes is as good as the answer.
+    /// Then the connection ends with [`Error::Timeout`](crate::Error::Timeout) of
+    /// [`Deadline::Pong`](crate::Deadline::Pong), without a Close, which nobody would read. `Duration::MAX` for ever.
+    ///
+    /// Default: 20 s.
+    #[must_use]
+    pub const fn pong_timeout(mut self, time: Duration) -> Self {
+        self.pace.pong_timeout = time;
+        self
+    }
+
+    /// How long the peer may send no whole message of text or bytes while the application waits for one, on tokio; then
+    /// it gets a Close with 1001, if it takes one at once, and the connection ends with
+    /// [`Error::Timeout`](crate::Error::Timeout) of [`Deadline::Idle`](crate::Deadline::Idle). `Duration::MAX` for ever.
+    ///
+    /// Default: for ever, since many peers only listen.
+    #[must_use]
+    pub const fn idle_timeout(mut self, time: Duration) -> Self {
+        self.pace.idle_timeout = time;
+        self
+    }
 }
 
 impl Pace {
@@ -158,6 +193,9 @@ impl Pace {
             write_timeout: Duration::from_secs(30),
             min_rate: 1 << 10,
             max_control_rate: 1_000,
+            ping_interval: Duration::MAX,
+            pong_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::MAX,
         }
     }
 

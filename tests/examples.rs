@@ -21,7 +21,7 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: &[&str] = &[
     "autobahn_client",
     "chat",
     "echo_client",
@@ -30,6 +30,7 @@ const EXAMPLES: [&str; 9] = [
     "echo_server_mio",
     "line_client",
     "reconnecting_client",
+    "split_halves",
     "wss_client",
 ];
 
@@ -51,13 +52,13 @@ mod every_example {
     fn is_listed_here() {
         let files = fs::read_dir(source("")).unwrap().map(|entry| entry.unwrap().file_name());
         let files: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();
-        assert_eq!(files, EXAMPLES.map(|name| format!("{name}.rs")).into());
+        assert_eq!(files, EXAMPLES.iter().map(|name| format!("{name}.rs")).collect());
     }
 
     #[test]
     fn prints_the_command_line_of_its_header_if_it_gets_none() {
         let mut wrong = Vec::new();
-        for name in EXAMPLES.into_iter().filter(is_built) {
+        for name in EXAMPLES.iter().copied().filter(is_built) {
             let text = fs::read_to_string(source(&format!("{name}.rs"))).unwrap();
             let start = format!("//! `{name} ");
             let line =
@@ -578,6 +579,24 @@ mod wss_client {
         for arguments in [&["wss://127.0.0.1:1/"][..], &["--roots", "file", "wss://127.0.0.1:1/"]] {
             Program::start("wss_client", arguments).fails_with(1, "the feature rustls-ring");
         }
+    }
+}
+
+mod split_halves {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_as_they_went() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut client = Program::start("split_halves", &[&url]);
+        client.say("hello");
+        assert_eq!(client.line(), "hello");
+        client.say("¿qué tal?");
+        assert_eq!(client.line(), "¿qué tal?");
+        client.end_input();
+        assert_eq!(client.line(), "closed with 1000");
+        let ending = client.finish();
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
     }
 }
 

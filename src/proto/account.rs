@@ -5,6 +5,10 @@
 use super::close::InputEnd;
 use super::connection::Connection;
 use super::error::ProtocolError;
+#[cfg(feature = "tokio")]
+use super::error::{SendError, SendErrorKind};
+#[cfg(feature = "tokio")]
+use super::message::Message;
 use super::receive::Receiver;
 use super::send::Sender;
 
@@ -24,18 +28,12 @@ impl Connection {
         self.receiver.unfinished()
     }
 
-    /// Whether nothing is under way, in or out.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.receiver.unfinished().is_none() && !self.wants_output()
-    }
-
     /// The bytes of memory that this connection alone holds beside its own size: the message that comes in, what
     /// waits to be written, and the windows of permessage-deflate. Payloads that were handed out, and what a
     /// thread keeps for all of its connections, are not among them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.receiver.memory() + self.sender.memory()
+        self.view().memory()
     }
 }
 
@@ -67,6 +65,18 @@ impl Receiver {
 }
 
 impl Sender {
+    /// Queues a message for which there was room, whatever was queued since.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn send_reserved(&mut self, message: Message) -> Result<(), SendError> {
+        match self.refuses(&(&message).into()) {
+            Some(kind) if kind != SendErrorKind::Full => Err(SendError::new(kind, Some(message))),
+            _ => {
+                self.queue_message(message);
+                Ok(())
+            }
+        }
+    }
+
     /// See [`Connection::memory`].
     #[must_use]
     pub fn memory(&self) -> usize {

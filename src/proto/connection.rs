@@ -7,17 +7,17 @@ use alloc::boxed::Box;
 use bytes::BytesMut;
 
 use super::agreement::Agreement;
-use super::close::{CloseFrame, CloseStatus, InputEnd, Standing, State};
+use super::close::{CloseFrame, CloseStatus, State};
 use super::config::{Config, Role, Settings};
 use super::deflate::{Compressor, Inflater};
 use super::error::{ProtocolError, SendError, SendErrorKind};
+use super::halves::ConnectionRef;
 use super::mask::MaskSource;
 use super::message::{Event, EventRef, Kind, Message, MessageRef};
 use super::output::Output;
 use super::prepared::Prepared;
 use super::receive::Receiver;
 use super::send::Sender;
-use super::utf8::Utf8Bytes;
 
 /// One open connection: a [`Receiver`] and a [`Sender`] that answer each other.
 ///
@@ -302,9 +302,21 @@ impl Connection {
     /// [`wants_shutdown`](Self::wants_shutdown) and [`close_status`](Self::close_status) tell here: a server
     /// closes the transport once both Closes are through, a client once the server has.
     #[must_use]
-    pub fn into_split(mut self) -> (Receiver, Sender) {
+    pub fn into_split(self) -> (Receiver, Sender) {
+        let (receiver, sender, _) = self.into_parts();
+        (receiver, sender)
+    }
+
+    pub(crate) fn into_parts(mut self) -> (Receiver, Sender, Agreement) {
         self.settle();
-        (self.receiver, self.sender)
+        (self.receiver, self.sender, self.agreement)
+    }
+
+    /// Joins again what [`into_parts`](Self::into_parts) took apart.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn from_parts(receiver: Receiver, sender: Sender, agreement: Agreement) -> Self {
+        let role = sender.role();
+        Self { receiver, sender, agreement, role }
     }
 
     /// Whether more bytes should be read.
@@ -316,15 +328,14 @@ impl Connection {
     /// Whether bytes wait to be written.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        let owed = self.receiver.owed().is_some_and(|answer| self.sender.would_queue(answer));
-        owed || self.sender.wants_output()
+        self.view().wants_output()
     }
 
     /// Whether all is written and it is this end's turn to close the transport: a server after both Closes,
     /// a client once the server has closed (RFC 6455 §7.1.1), either after a failure.
     #[must_use]
     pub fn wants_shutdown(&self) -> bool {
-        self.standing().wants_shutdown()
+        self.view().standing().wants_shutdown()
     }
 
     /// Whether to go on reading until the transport ends, or a deadline, only to throw the bytes away: after
@@ -332,28 +343,19 @@ impl Connection {
     /// reset it, and could destroy the Close on its way.
     #[must_use]
     pub fn wants_discard(&self) -> bool {
-        self.standing().wants_discard()
+        self.view().standing().wants_discard()
     }
 
     /// How far the connection is from its end.
     #[must_use]
     pub fn state(&self) -> State {
-        self.standing().state()
+        self.view().state()
     }
 
     /// How the connection ended, once that is known; clean only once our Close is written too.
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
-        let (code, reason) = match self.receiver.close_frame() {
-            Some(Some(frame)) => (frame.code().get(), frame.reason().clone()),
-            // RFC 6455 §7.1.5: "If this Close control frame contains no status code, _The WebSocket
-            // Connection Close Code_ is considered to be 1005." "If … no Close control frame was received
-            // … 1006."
-            Some(None) => (CloseStatus::NO_CODE, Utf8Bytes::new()),
-            None if self.receiver.input_end() == InputEnd::Open => return None,
-            None => (CloseStatus::ABNORMAL, Utf8Bytes::new()),
-        };
-        Some(CloseStatus { code, reason, clean: self.standing().clean() })
+        self.view().close_status()
     }
 
     /// Bytes that wait to be written: the measure of backpressure. An answer that is owed to the event taken
@@ -366,11 +368,7 @@ impl Connection {
     /// See [`Sender::refusal`].
     #[must_use]
     pub fn refusal(&self) -> Option<SendErrorKind> {
-        match self.receiver.input_end() {
-            InputEnd::Open => self.sender.refusal(),
-            // The sender may not know yet.
-            InputEnd::Close | InputEnd::Failed | InputEnd::Lost => Some(SendErrorKind::Closed),
-        }
+        self.view().refusal()
     }
 
     /// Which end this is.
@@ -385,34 +383,10 @@ impl Connection {
         &self.agreement
     }
 
-    /// Whether neither end has begun to close, and nothing has failed.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_open(&self) -> bool {
-        let incoming = matches!(self.receiver.input_end(), InputEnd::Open) && !self.receiver.is_eof();
-        incoming && !self.sender.is_closed()
-    }
-
-    /// Whether bytes came that are not parsed.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn has_input(&self) -> bool {
-        !self.unparsed().is_empty()
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn config(&self) -> &Config {
-        self.sender.config()
-    }
-
-    fn standing(&self) -> Standing {
-        Standing {
-            role: self.role,
-            input: self.receiver.input_end(),
-            eof: self.receiver.is_eof(),
-            close_sent: self.sender.close_sent(),
-            close_waits: self.sender.close_waits(),
-            flushed: !self.wants_output(),
-            output_lost: self.sender.is_output_lost(),
-        }
+    /// Both halves, to look at.
+    #[must_use]
+    pub const fn view(&self) -> ConnectionRef<'_> {
+        ConnectionRef { receiver: &self.receiver, sender: &self.sender, agreement: &self.agreement }
     }
 
     /// The sender, after it has given the answers that the receiver owes.

@@ -18,6 +18,7 @@ mod encode;
 mod end;
 mod error;
 pub mod frame;
+mod halves;
 pub mod handshake;
 mod incoming;
 mod input;
@@ -41,10 +42,15 @@ pub use agreement::Agreement;
 #[cfg(feature = "deflate")]
 pub use agreement::Deflate;
 pub use answer::Answer;
+#[cfg(feature = "tokio")]
+pub(crate) use close::Standing;
 pub use close::{CloseCode, CloseFrame, CloseStatus, ReasonTooLong, State};
 pub use config::{Config, Delivery, HandshakeLimits, Role};
 pub use connection::Connection;
 pub use error::{ProtocolError, SendError, SendErrorKind};
+pub use halves::ConnectionRef;
+#[cfg(feature = "tokio")]
+pub(crate) use halves::Heard;
 pub use mask::MaskSource;
 pub use message::{Chunk, ChunkData, ChunkDataRef, ChunkRef, Event, EventRef, Kind, Message, MessageRef};
 pub use output::Output;

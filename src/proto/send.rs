@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 
 use super::answer::Answer;
 use super::close::CloseFrame;
-use super::config::{Config, Role, Settings};
+use super::config::{Config, Settings};
 use super::deflate::Compressor;
 use super::encode::{close_body, put_frame};
 use super::error::{SendError, SendErrorKind};
@@ -40,7 +40,7 @@ pub struct Sender {
     /// The peer's Close came.
     peer_closed: bool,
     /// The transport takes no more bytes.
-    output_lost: bool,
+    pub(super) output_lost: bool,
 }
 
 impl Sender {
@@ -92,12 +92,16 @@ impl Sender {
         if let Some(kind) = self.refuses(&(&message).into()) {
             return Err(SendError::new(kind, Some(message)));
         }
+        self.queue_message(message);
+        Ok(())
+    }
+
+    pub(super) fn queue_message(&mut self, message: Message) {
         match message {
             Message::Text(text) => self.data_shared(OpCode::Text, text.into_bytes()),
             Message::Binary(bytes) => self.data_shared(OpCode::Binary, bytes),
             control => self.message(&(&control).into()),
         }
-        Ok(())
     }
 
     /// Queues a copy of a borrowed message, in no memory but the output's.
@@ -342,11 +346,6 @@ impl Sender {
         self.queue.output.has_close()
     }
 
-    /// Whether [`output_lost`](Self::output_lost) was called.
-    pub(crate) const fn is_output_lost(&self) -> bool {
-        self.output_lost
-    }
-
     /// Refuses new messages, but takes the rest of one in fragments: the peer's Close came.
     /// RFC 6455 §5.5.2: a Ping is answered "unless it already received a Close frame".
     pub(crate) fn peer_closed(&mut self) {
@@ -382,7 +381,7 @@ impl Sender {
         }
     }
 
-    fn refuses(&self, message: &MessageRef<'_>) -> Option<SendErrorKind> {
+    pub(super) fn refuses(&self, message: &MessageRef<'_>) -> Option<SendErrorKind> {
         match message {
             MessageRef::Text(_) | MessageRef::Binary(_) => self.refusal(),
             MessageRef::Ping(payload) | MessageRef::Pong(payload) if payload.len() > MAX_CONTROL_PAYLOAD => {
@@ -490,7 +489,7 @@ impl Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
-            .field("role", &if self.queue.masks() { Role::Client } else { Role::Server })
+            .field("role", &self.role())
             .field("queued", &self.queued())
             .field("closed", &self.closed)
             .finish_non_exhaustive()

@@ -55,8 +55,9 @@ impl Closing {
         }
     }
 
-    pub(super) fn has_failed(&self) -> bool {
-        self.0.as_ref().is_some_and(|begun| begun.failure.is_some())
+    /// What the peer did wrong, if that was noted.
+    pub(super) fn failure(&self) -> Option<ProtocolError> {
+        self.0.as_ref().and_then(|begun| begun.failure)
     }
 
     /// Ends the timer; gives what the peer did wrong.

@@ -4,7 +4,7 @@
 
 use super::websocket::WebSocket;
 use crate::error::Error;
-use crate::proto::{Kind, Message, Prepared};
+use crate::proto::{Kind, Message, Prepared, SendError, Sender};
 
 impl<S> WebSocket<S> {
     /// Queues a message without writing it: [`flush`](Self::flush) writes, and so do the other methods.
@@ -13,10 +13,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`] hands the message back: see [`SendErrorKind`](crate::proto::SendErrorKind).
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let mut driver = self.driver();
-        driver.connection.send(message)?;
-        driver.note_closing();
-        Ok(())
+        self.queue(|sender| sender.send(message))
     }
 
     /// Queues a copy of a text. Never waits.
@@ -24,7 +21,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
-        Ok(self.driver().connection.send_text(text)?)
+        self.queue(|sender| sender.send_text(text))
     }
 
     /// Queues a copy of some bytes. Never waits.
@@ -32,7 +29,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        Ok(self.driver().connection.send_binary(bytes)?)
+        self.queue(|sender| sender.send_binary(bytes))
     }
 
     /// Queues a message that was encoded once for many connections. Never waits.
@@ -40,7 +37,7 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`].
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
-        Ok(self.driver().connection.send_prepared(message)?)
+        self.queue(|sender| sender.send_prepared(message))
     }
 
     /// Queues a piece of a message whose length need not be known: see
@@ -50,20 +47,28 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`], and nothing was queued.
     pub fn feed_fragment(&mut self, kind: Kind, data: &[u8], last: bool) -> Result<(), Error> {
-        Ok(self.driver().connection.send_fragment(kind, data, last)?)
+        self.queue(|sender| sender.send_fragment(kind, data, last))
+    }
+
+    fn queue(&self, queue: impl FnOnce(&mut Sender) -> Result<(), SendError>) -> Result<(), Error> {
+        let mut line = self.line();
+        queue(&mut line.sender)?;
+        line.note_closing();
+        self.shared.note_queued(line.sender.queued());
+        Ok(())
     }
 
     /// Whether messages taken from now on are compressed, if permessage-deflate was agreed on: see
     /// [`Sender::compress`](crate::proto::Sender::compress).
     #[cfg(feature = "deflate")]
     pub fn compress(&mut self, on: bool) {
-        self.driver().connection.compress(on);
+        self.line().sender.compress(on);
     }
 
     /// Gives back the memory that context takeover holds for the next message to send: see
     /// [`Sender::forget_context`](crate::proto::Sender::forget_context).
     #[cfg(feature = "deflate")]
     pub fn forget_context(&mut self) {
-        self.driver().connection.forget_context();
+        self.line().sender.forget_context();
     }
 }

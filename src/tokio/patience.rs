@@ -12,6 +12,7 @@ use core::time::Duration;
 use ::tokio::time::{Instant, Sleep, sleep_until};
 
 use super::closing::at;
+use super::heartbeat::{Due, Heartbeat};
 use crate::budget::{Budget, Charge};
 use crate::options::Pace;
 
@@ -28,6 +29,9 @@ struct Watch {
     /// When control frames began to be counted.
     controls_since: Option<Instant>,
     charge: Option<Charge>,
+    /// The memory that the receiving half held when it last waited.
+    received: usize,
+    heartbeat: Option<Box<Heartbeat>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +46,21 @@ struct Undone {
 pub(super) enum Late {
     Message,
     Output,
+    /// See [`Due`].
+    Beat(Due),
 }
 
 impl Patience {
+    pub(super) fn new(pace: &Pace) -> Self {
+        let heartbeat = Heartbeat::is_wanted(pace).then(Box::default);
+        Self(heartbeat.map(|heartbeat| Box::new(Watch { heartbeat: Some(heartbeat), ..Watch::default() })))
+    }
+
+    /// The signs of life, if they are looked at.
+    pub(super) fn heartbeat(&mut self) -> Option<&mut Heartbeat> {
+        self.0.as_mut().and_then(|watch| watch.heartbeat.as_deref_mut())
+    }
+
     /// Whether nothing is noted.
     pub(super) const fn is_at_rest(&self) -> bool {
         self.0.is_none()
@@ -98,10 +114,18 @@ impl Patience {
         }
     }
 
-    /// Whether the connection may hold so much memory.
-    pub(super) fn allows_memory(&mut self, memory: impl FnOnce() -> usize) -> bool {
-        let charge = self.0.as_mut().and_then(|watch| watch.charge.as_mut());
-        charge.is_none_or(|charge| charge.set(memory()))
+    /// Notes how much memory the receiving half holds.
+    pub(super) fn note_received(&mut self, memory: impl FnOnce() -> usize) {
+        if let Some(watch) = self.0.as_mut().filter(|watch| watch.charge.is_some()) {
+            watch.received = memory();
+        }
+    }
+
+    /// Whether the connection may hold that, and so much memory for sending.
+    pub(super) fn allows_memory(&mut self, sending: impl FnOnce() -> usize) -> bool {
+        let Some(watch) = &mut self.0 else { return true };
+        let received = watch.received;
+        watch.charge.as_mut().is_none_or(|charge| charge.set(received + sending()))
     }
 
     /// Gives the memory back if nothing is left undone.
@@ -110,6 +134,9 @@ impl Patience {
             && watch.message.is_none()
             && watch.output.is_none()
         {
+            if watch.heartbeat.is_some() {
+                return;
+            }
             watch.timer = None;
             if watch.charge.is_none() && watch.controls_since.is_none_or(|since| since.elapsed() >= SECOND) {
                 self.0 = None;
@@ -117,7 +144,7 @@ impl Patience {
         }
     }
 
-    /// Ready once something takes too long; the rest of a message only if it is waited for. Is to be polled where
+    /// Ready once something takes too long; the rest of a message, and signs of life, only if they are waited for. Is to be polled where
     /// nothing could be done.
     pub(super) fn poll(&mut self, pace: &Pace, reading: bool, cx: &mut Context<'_>) -> Poll<Late> {
         let Some(watch) = &mut self.0 else { return Poll::Pending };
@@ -133,7 +160,13 @@ impl Patience {
             if now < deadline {
                 continue;
             }
-            if now.duration_since(deadline) < SECOND {
+            // Before a ping is written nobody can answer it. A ping that is late, or data, need not be waited for again.
+            let in_time = match late {
+                Late::Beat(Due::Pong) if watch.output.is_some() => false,
+                Late::Beat(Due::Ping | Due::Idle) => true,
+                _ => now.duration_since(deadline) < SECOND,
+            };
+            if in_time {
                 return Poll::Ready(late);
             }
             // Nobody waited when the time was over, so that the peer may not have been let.
@@ -150,13 +183,19 @@ impl Watch {
         };
         let message = deadline(self.message.filter(|_| reading), pace.message_timeout, Late::Message);
         let output = deadline(self.output, pace.write_timeout, Late::Output);
-        message.into_iter().chain(output).min_by_key(|(deadline, _)| *deadline)
+        let heartbeat = self.heartbeat.as_ref().filter(|_| reading);
+        let beat = heartbeat.and_then(|heartbeat| heartbeat.deadline(pace));
+        let beat = beat.map(|(deadline, due)| (deadline, Late::Beat(due)));
+        message.into_iter().chain(output).chain(beat).min_by_key(|(deadline, _)| *deadline)
     }
 
     fn begin_again(&mut self, late: Late, now: Instant) {
         let undone = match late {
             Late::Message => &mut self.message,
             Late::Output => &mut self.output,
+            Late::Beat(_) => {
+                return self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.begin_again(now));
+            }
         };
         *undone = Some(Undone { since: now, done: 0 });
     }

@@ -20,6 +20,11 @@ pub(super) fn take() -> BytesMut {
     kept.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
+/// One for what is copied once more: it would need as much memory again.
+pub(super) fn take_short() -> BytesMut {
+    BytesMut::with_capacity(SHORT)
+}
+
 pub(super) fn put(mut buffer: BytesMut) {
     buffer.clear();
     // Shorter if it was split, or moved on.
@@ -81,6 +86,9 @@ static LEASES: AtomicUsize = AtomicUsize::new(0);
 /// The size of a buffer: what a read can bring at most. A burst of a few messages of 64 KiB fits, and the cache of
 /// a core holds it.
 pub(super) const SIZE: usize = 512 << 10;
+
+/// How many bytes a read brings of a message that is read in pieces.
+const SHORT: usize = 64 << 10;
 
 /// The most that a read brings of a handshake.
 const MOST_HEAD: usize = 4 << 10;

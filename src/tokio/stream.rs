@@ -35,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.driver().poll_room(cx)
+        self.line().poll_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -43,13 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.driver().poll_flush(cx)
+        self.line().poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let socket = self.get_mut();
         socket.start_close(CloseFrame::from(CloseCode::NORMAL));
-        while ready!(socket.driver().poll_event(Side::Send, cx, drop))?.is_some() {}
+        while ready!(socket.poll_event(Side::Send, cx, drop))?.is_some() {}
         Poll::Ready(Ok(()))
     }
 }

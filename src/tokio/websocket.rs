@@ -3,27 +3,26 @@
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::ops::{Deref, DerefMut};
+use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker, ready};
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::task;
 use bytes::Bytes;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
-use spin::relax::Yield;
 
-use super::driver::Driver;
-use super::held::{self, Held, Written};
+use super::intake::Intake;
+use super::line::Line;
+use super::shared::{AsHeld, LineGuard, Owner, PRESENT};
 use super::wakers::Side;
 use crate::budget::Budget;
 use crate::error::Error;
 use crate::options::Options;
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, Event, EventRef, Message, SendError, Sender, Utf8Bytes,
+    CloseCode, CloseFrame, CloseStatus, Connection, ConnectionRef, Event, EventRef, Message, SendError,
+    Sender, Utf8Bytes,
 };
 
 /// A WebSocket over a byte stream.
@@ -48,20 +47,9 @@ use crate::proto::{
 /// **Memory.** A thread reads for all of its sockets into one buffer. A socket that waits holds nothing but what
 /// came of a message that is not whole, and what its peer does not take.
 pub struct WebSocket<S> {
-    shared: Arc<Shared<S>>,
-}
-
-type Lock<S> = SpinMutex<Option<Driver<S>>, Yield>;
-type LockGuard<'a, S> = SpinMutexGuard<'a, Option<Driver<S>>>;
-type AsHeld<S> = fn(&Arc<Shared<S>>) -> Arc<dyn Held>;
-
-/// What the task that writes held frames shares with the socket.
-struct Shared<S> {
-    /// How this type of stream gets to other tasks, if it can.
-    hold: Option<AsHeld<S>>,
-    subprotocol: Option<Box<str>>,
-    /// Nothing once the socket is dropped.
-    driver: Lock<S>,
+    /// What receiving needs, which nobody else uses.
+    pub(super) intake: Box<Intake>,
+    pub(super) shared: Owner<S>,
 }
 
 impl<S> WebSocket<S> {
@@ -73,62 +61,71 @@ impl<S> WebSocket<S> {
     }
 
     fn join(stream: S, connection: Connection, options: &Options, hold: Option<AsHeld<S>>) -> Self {
-        let subprotocol = connection.agreement().subprotocol().map(Into::into);
-        let driver = SpinMutex::new(Some(Driver::new(stream, connection, options)));
-        Self { shared: Arc::new(Shared { hold, subprotocol, driver }) }
+        let (receiver, sender, agreement) = connection.into_parts();
+        let line = Line::new(stream, sender, options);
+        Self { intake: Box::new(Intake::new(receiver)), shared: Owner::new(line, agreement, hold) }
     }
 
     /// Looks at the stream. Nobody writes meanwhile; the methods of this socket wait for `look` to end, so that
     /// calling one of them there waits for ever.
     pub fn with_stream<T>(&self, look: impl FnOnce(&S) -> T) -> T {
-        look(&self.driver().stream)
+        look(&self.line().stream)
     }
 
     /// Looks at the engine: what was agreed on, the state, how many bytes wait. As
     /// [`with_stream`](Self::with_stream).
-    pub fn with_connection<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
-        look(&self.driver().connection)
+    pub fn with_connection<T>(&self, look: impl FnOnce(ConnectionRef<'_>) -> T) -> T {
+        let line = self.line();
+        look(ConnectionRef::new(&self.intake.receiver, &line.sender, &self.shared.agreement))
     }
 
     /// The stream and the engine, with all that is buffered.
     #[must_use]
     pub fn into_parts(self) -> (S, Connection) {
-        let driver = self.shared.take().expect(PRESENT);
-        driver.wakers.wake();
-        driver.into_parts()
+        let Self { intake, shared } = self;
+        let Line { stream, sender, wakers, .. } = shared.take().expect(PRESENT);
+        wakers.wake();
+        (stream, Connection::from_parts(intake.into_receiver(), sender, shared.agreement.clone()))
     }
 
     /// The subprotocol in use, if one was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.subprotocol.as_deref()
+        self.shared.agreement.subprotocol()
     }
 
     /// Counts the memory of this connection among that of others, until it ends; `None` for not.
     pub fn set_budget(&mut self, budget: Option<&Budget>) {
-        self.driver().patience.set_budget(budget);
+        self.line().patience.set_budget(budget);
     }
 
     /// How the connection ended, once the peer's Close came, or cannot come any more.
     #[must_use]
     pub fn close_status(&self) -> Option<CloseStatus> {
-        self.with_connection(Connection::close_status)
+        self.with_connection(|connection| connection.close_status())
+    }
+
+    /// How long a message takes to the peer and back, smoothed over the pings of
+    /// [`Options::ping_interval`](crate::Options::ping_interval), once one was answered.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.line().round_trip()
     }
 
     /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be
     /// received, until [`recv`](Self::recv) gives `None`. Later calls do nothing.
     pub fn start_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
-        self.driver().start_close(frame.into());
+        self.line().start_close(frame.into());
     }
 
     /// Whether [`recv`](Self::recv) has nothing more to give.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.driver().is_ended()
+        self.intake.is_ended()
     }
 
-    pub(super) fn driver(&self) -> DriverGuard<'_, S> {
-        DriverGuard(self.shared.lock())
+    pub(super) fn line(&self) -> LineGuard<'_, S> {
+        self.shared.line()
     }
 }
 
@@ -160,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        poll_fn(|cx| self.driver().poll_event(Side::Receive, cx, |event| event)).await
+        poll_fn(|cx| self.poll_event(Side::Receive, cx, |event| event)).await
     }
 
     /// Hands each event to `handler` as it lies in the read buffer, with the sending half to answer by, until the
@@ -185,7 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     where
         F: FnMut(EventRef<'_>, &mut Sender) -> Result<(), Error>,
     {
-        poll_fn(|cx| self.driver().poll_each(cx, &mut handler)).await
+        let Self { intake, shared } = self;
+        poll_fn(|cx| shared.drive(intake, |driver| driver.poll_each(Side::Receive, cx, &mut handler))).await
     }
 
     /// Takes a message. It waits until that is written, and all that was queued before; or, while messages that
@@ -198,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// connection is of no more use: [`Error::Timeout`] if the peer takes too little for
     /// [`Options::write_timeout`]. The errors of a write for which this did not wait come from the next call.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        Sending { message: Some(message.into()), socket: Some(self) }
+        Sending::New(message.into(), self)
     }
 
     /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
@@ -206,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// [`Error::Send`] if no message can be sent any more, else as [`flush`](Self::flush).
     pub async fn reserve(&mut self) -> Result<Permit<'_, S>, Error> {
-        poll_fn(|cx| self.driver().poll_room(cx)).await?;
+        poll_fn(|cx| self.line().poll_room(cx)).await?;
         Ok(Permit { socket: self })
     }
 
@@ -216,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Error::Io`] if the stream does not take it, [`Error::Timeout`] if the peer takes too little of it, or the
     /// connection is closing and its time is over, [`Error::Lost`] after an end that was not clean.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver().poll_flush(cx)).await
+        poll_fn(|cx| self.line().poll_flush(cx)).await
     }
 
     /// Runs the closing handshake to its end, and tells how the peer closed. Data that still comes is
@@ -233,157 +231,80 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.driver().poll_event(Side::Receive, cx, Event::into_message)
+        self.poll_event(Side::Receive, cx, Event::into_message)
+    }
+
+    pub(super) fn poll_event<T>(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        made: impl FnOnce(Event) -> T,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.intake.poll_event(&self.shared, side, cx, made)
     }
 
     /// Takes a message; whether it is held back.
     fn take(&self, message: Message) -> Result<bool, SendError> {
-        let mut guard = self.driver();
-        let driver = &mut *guard;
-        driver.connection.send(message)?;
-        if driver.can_hold() {
-            return Ok(self.ask(driver));
+        let mut line = self.line();
+        line.sender.send(message)?;
+        // Frames may wait for others: those that the messages here will be answered with.
+        if self.intake.has_input() && line.is_open() && line.sender.queued() < line.most_held() {
+            return Ok(self.shared.ask(&mut line));
         }
-        driver.note_closing();
+        line.note_closing();
         Ok(false)
     }
 }
 
-impl<S> WebSocket<S> {
-    /// Has what waits written by another task, if the stream can get to one.
-    #[inline]
-    fn ask(&self, driver: &mut Driver<S>) -> bool {
-        // Outside of a task, in a future that somebody polls, nothing need run after it.
-        let (Some(hold), Some(task)) = (self.shared.hold, task::try_id()) else { return false };
-        // Another task may be one of a runtime that does not run now.
-        driver.held == Some(task) || self.ask_anew(driver, hold, task)
-    }
-
-    #[inline(never)]
-    fn ask_anew(&self, driver: &mut Driver<S>, hold: AsHeld<S>, task: task::Id) -> bool {
-        let asked = held::hold(task, || hold(&self.shared));
-        if asked && driver.held.replace(task).is_some() {
-            // Who waits for the rest on behalf of that other task ends.
-            driver.wakers.wake();
-        }
-        asked
-    }
-}
-
-/// The future of [`WebSocket::send`].
-struct Sending<'a, S> {
-    /// Until it is taken.
-    message: Option<Message>,
-    /// Until it is written, or somebody else writes it.
-    socket: Option<&'a mut WebSocket<S>>,
+/// The future of [`WebSocket::send`]. One that is done has nothing to drop.
+enum Sending<'a, S> {
+    New(Message, &'a mut WebSocket<S>),
+    Waiting(Taken<'a, S>),
+    Done,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { message, socket } = &mut *self;
-        let Some(waiting) = socket else { return Poll::Ready(Ok(())) };
-        let sent = match message.take().map(|message| waiting.take(message)) {
-            Some(Ok(true)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-            Some(Ok(false)) | None => ready!(waiting.driver().poll_flush(cx)),
+        let mut taken = match mem::replace(&mut *self, Self::Done) {
+            Self::New(message, socket) => match socket.take(message) {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => Taken(Some(socket)),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            },
+            Self::Waiting(taken) => taken,
+            Self::Done => return Poll::Ready(Ok(())),
         };
-        *socket = None;
-        Poll::Ready(sent)
+        let Some(socket) = &taken.0 else { return Poll::Ready(Ok(())) };
+        let written = socket.line().poll_flush(cx);
+        if written.is_pending() {
+            *self = Self::Waiting(taken);
+        } else {
+            taken.0 = None;
+        }
+        written
     }
 }
 
-impl<S> Drop for Sending<'_, S> {
-    #[inline(always)]
+/// A socket that took a message; nothing once that is written.
+struct Taken<'a, S>(Option<&'a mut WebSocket<S>>);
+
+impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
         // What was taken is written, whether anybody waits for it or not.
-        if let (Some(socket), None) = (&self.socket, &self.message) {
-            socket.ask(&mut socket.driver());
-        }
-    }
-}
-
-impl<S> Drop for WebSocket<S> {
-    fn drop(&mut self) {
-        // One last try for what is held.
-        let asker = self.shared.lock().as_ref().and_then(|driver| driver.held);
-        if let (Some(hold), Some(asker)) = (self.shared.hold, asker) {
-            hold(&self.shared).write_held(asker);
-        }
-        if let Some(driver) = self.shared.take() {
-            driver.wakers.wake();
+        if let Some(socket) = &self.0 {
+            socket.shared.ask(&mut socket.line());
         }
     }
 }
 
 impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.driver().fmt(f)
+        let line = self.line();
+        f.debug_struct("WebSocket").field("intake", &self.intake).field("line", &*line).finish()
     }
 }
-
-impl<S> Shared<S> {
-    fn lock(&self) -> LockGuard<'_, S> {
-        self.driver.lock()
-    }
-
-    fn take(&self) -> Option<Driver<S>> {
-        self.lock().take()
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Held for Shared<S> {
-    fn write_held(&self, asker: task::Id) -> Written {
-        // Who has the lock may be in the application's handler, for as long as that likes.
-        let Some(mut shared) = self.driver.try_lock() else { return Written::Busy };
-        let Some(driver) = shared.as_mut().filter(|driver| driver.held == Some(asker)) else {
-            return Written::All;
-        };
-        // If that is not all, another task comes, and is the one that waits.
-        if driver.poll_write(&mut Context::from_waker(Waker::noop())).is_ready() {
-            driver.held = None;
-            Written::All
-        } else {
-            Written::Part
-        }
-    }
-
-    fn poll_held(&self, asker: task::Id, cx: &mut Context<'_>) -> Poll<()> {
-        match self.lock().as_mut() {
-            Some(driver) if driver.held == Some(asker) => driver.poll_held(cx),
-            _ => Poll::Ready(()),
-        }
-    }
-
-    fn give_up(&self, asker: task::Id) {
-        if let Some(driver) = self.lock().as_mut()
-            && driver.held == Some(asker)
-        {
-            driver.held = None;
-        }
-    }
-}
-
-/// The driver of a socket that is not dropped.
-pub(super) struct DriverGuard<'a, S>(LockGuard<'a, S>);
-
-impl<S> Deref for DriverGuard<'_, S> {
-    type Target = Driver<S>;
-
-    fn deref(&self) -> &Driver<S> {
-        self.0.as_ref().expect(PRESENT)
-    }
-}
-
-impl<S> DerefMut for DriverGuard<'_, S> {
-    fn deref_mut(&mut self) -> &mut Driver<S> {
-        self.0.as_mut().expect(PRESENT)
-    }
-}
-
-/// Why there is a driver.
-const PRESENT: &str = "only what consumes the socket takes it";
 
 /// Room for one message: see [`WebSocket::reserve`].
 #[derive(Debug)]
@@ -395,13 +316,13 @@ pub struct Permit<'a, S> {
 impl<S> Permit<'_, S> {
     /// Queues a text message, as [`WebSocket::feed`] does. Cannot fail.
     pub fn send_text(self, text: impl Into<Utf8Bytes>) {
-        let taken = self.socket.driver().connection.send(Message::Text(text.into()));
+        let taken = self.socket.line().sender.send(Message::Text(text.into()));
         debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
     }
 
     /// Queues a binary message, as [`WebSocket::feed`] does. Cannot fail.
     pub fn send_binary(self, bytes: impl Into<Bytes>) {
-        let taken = self.socket.driver().connection.send(Message::Binary(bytes.into()));
+        let taken = self.socket.line().sender.send(Message::Binary(bytes.into()));
         debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
     }
 }

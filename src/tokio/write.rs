@@ -1,4 +1,4 @@
-//! The writing half of a [`Driver`].
+//! Writing to a [`Line`].
 
 #![forbid(unsafe_code)]
 
@@ -6,23 +6,23 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io::{self, IoSlice};
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::io::AsyncWrite;
 use bytes::Buf;
 
 use super::closing::Stage;
-use super::driver::Driver;
+use super::line::Line;
 use super::patience::Late;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
 use crate::proto::{SendError, SendErrorKind};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncWrite + Unpin> Line<S> {
     /// Waits for room in the queue.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.connection.refusal() {
+            match self.refusal() {
                 None => return Poll::Ready(Ok(())),
-                Some(SendErrorKind::Full) if self.connection.queued() > 0 => ready!(self.poll_flush(cx))?,
+                Some(SendErrorKind::Full) if self.sender.queued() > 0 => ready!(self.poll_flush(cx))?,
                 Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
             }
         }
@@ -36,9 +36,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         polled
     }
 
-    fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.stage == Stage::Ended {
-            let clean = self.connection.close_status().is_some_and(|status| status.clean);
+            let clean = self.heard.close_status(&self.sender).is_some_and(|status| status.clean);
             return Poll::Ready(if clean { Ok(()) } else { Err(Error::Lost) });
         }
         let written = self.poll_write(cx);
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Poll::Ready(Err(Error::Timeout(Deadline::Write)))
                 }
                 // As after a Close: the failure is for `recv` to tell.
-                Late::Message => self.poll_flush_output(cx),
+                Late::Message | Late::Beat(_) => self.poll_flush_output(cx),
             };
         }
         written.map(Ok)
@@ -79,11 +79,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
     /// for the end: what the peer sent before may still be read.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match ready!(self.poll_try_write(cx)) {
+        let written = self.poll_try_write(cx);
+        if self.senders.is_some() {
+            self.wake_ready();
+        }
+        match ready!(written) {
             Ok(()) => {}
             Err(error) => {
                 self.write_error = self.write_error.or(Some(error.kind()));
-                self.connection.output_lost();
+                self.sender.output_lost();
                 self.unflushed = false;
             }
         }
@@ -91,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.wants_output() {
-            let output = self.connection.output();
+        while self.sender.wants_output() {
+            let output = self.sender.output();
             let mut slices = [IoSlice::new(&[]); SLICES];
             let stream = Pin::new(&mut self.stream);
             let written = if output.is_in_one() {
@@ -108,12 +112,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             output.advance(written);
             self.patience.note_written(written);
             self.unflushed = true;
+            if self.wants_flush() {
+                ready!(self.poll_flush_stream(cx))?;
+            }
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
+            ready!(self.poll_flush_stream(cx))?;
         }
         self.patience.note_drained();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        self.note_flushed();
         Poll::Ready(Ok(()))
     }
 

@@ -32,11 +32,13 @@ pub(crate) enum Way {
     Joined,
     /// … and by two.
     Split,
+    /// Halves of the library's, and two tasks.
+    Halves,
     /// It closes.
     Close,
 }
 
-pub(crate) const WAYS: [Way; 9] = [
+pub(crate) const WAYS: [Way; 10] = [
     Way::Recv,
     Way::Echo,
     Way::Local,
@@ -45,6 +47,7 @@ pub(crate) const WAYS: [Way; 9] = [
     Way::Stream,
     Way::Joined,
     Way::Split,
+    Way::Halves,
     Way::Close,
 ];
 
@@ -79,6 +82,7 @@ impl Way {
     pub(crate) async fn talk(self, socket: Socket, seen: &mut Seen) -> Socket {
         let mut socket = match self {
             Self::Joined | Self::Split => self.halves(socket, seen).await,
+            Self::Halves => own_halves(socket, seen).await,
             _ => self.whole(socket, seen).await,
         };
         if seen.idle {
@@ -154,6 +158,30 @@ impl Way {
         *seen = noted;
         stream.reunite(sink).unwrap()
     }
+}
+
+async fn own_halves(socket: Socket, seen: &mut Seen) -> Socket {
+    let (mut receive, mut send) = socket.into_split();
+    let (answers, mut asked) = mpsc::unbounded_channel::<Message>();
+    let mut noted = Seen::default();
+    let reading = tokio::spawn(async move {
+        while let Some(message) = noted.note(soon(receive.recv()).await) {
+            if message.is_data() {
+                let _ = answers.send(message);
+            }
+        }
+        (receive, noted)
+    });
+    let writing = tokio::spawn(async move {
+        while let Some(message) = asked.recv().await {
+            let _ = bounded(send.send(message)).await;
+        }
+        send
+    });
+    let send = writing.await.unwrap();
+    let (receive, noted) = reading.await.unwrap();
+    *seen = noted;
+    receive.reunite(send).unwrap()
 }
 
 impl Seen {
