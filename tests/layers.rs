@@ -18,8 +18,8 @@ const LAYERS: Layers = &[
         "",
         &[
             &["proto"],
-            &["network_error"],
-            &["admission", "budget", "error", "options", "random"],
+            &["network_error", "networks"],
+            &["admission", "budget", "error", "forwarded", "options", "random"],
             &["blocking"],
             &["tokio"],
             &["client"],
@@ -70,15 +70,17 @@ const LAYERS: Layers = &[
     (
         "tokio",
         &[
-            &["closing", "held", "scratch", "wakers"],
+            &["closing", "cryptography", "held", "scratch", "wakers"],
             &["patience"],
             &["driver"],
             &["websocket", "write"],
             &["accept", "feed", "opening", "stream"],
-            &["client"],
+            &["client", "server"],
             &["connect"],
         ],
     ),
+    ("tokio/server", &[&["activation", "proxy_protocol", "tls", "unix"]]),
+    ("tokio/server/tls", &[&["failure", "settings", "stream"], &["acceptor"]]),
     (
         "tokio/client",
         &[

@@ -24,12 +24,15 @@ mod accept;
 mod client;
 mod closing;
 mod connect;
+#[cfg(feature = "rustls")]
+mod cryptography;
 mod driver;
 mod feed;
 mod held;
 mod opening;
 mod patience;
 mod scratch;
+mod server;
 mod stream;
 mod wakers;
 mod websocket;
@@ -42,4 +45,11 @@ pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy};
 #[cfg(feature = "rustls")]
 pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy, Tls, rustls};
 pub use connect::{connect, connect_over, connect_with};
+pub use server::ProxyProtocol;
+#[cfg(unix)]
+pub use server::bind_unix;
+#[cfg(all(unix, feature = "listenfd"))]
+pub use server::{Activated, activated};
+#[cfg(feature = "rustls")]
+pub use server::{ServerTls, ServerTlsStream, TlsAcceptor};
 pub use websocket::{Permit, WebSocket};
