@@ -6,6 +6,7 @@
 //! With `--roots`, which wants the feature `rustls-ring`, it trusts the authorities in the file (PEM), and no others.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use taut::Error;
 use taut::proto::Deflate;
@@ -52,7 +53,9 @@ impl Settings {
             }
         }
         let url = url.ok_or("no URL of a fuzzing server")?;
-        Ok(Self { url, options: Options::new().deflate(deflate), client })
+        // The suite prepares a whole case before it answers, which on a busy machine takes it long.
+        let options = Options::new().deflate(deflate).handshake_timeout(Duration::from_secs(60));
+        Ok(Self { url, options, client })
     }
 }
 
