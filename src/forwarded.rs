@@ -252,8 +252,21 @@ mod tests {
     /// No list takes long, or comes out as what it does not hold.
     #[test]
     fn any_list_gives_an_address_of_its_own() {
-        let parts =
-            ["10.0.0.1", "6.6.6.6", "for=", ",", ";", "\"", "\\", "[", "]", ":80", "192.0.2.1", " ", "unknown"];
+        let parts = [
+            "10.0.0.1",
+            "6.6.6.6",
+            "for=",
+            ",",
+            ";",
+            "\"",
+            "\\",
+            "[",
+            "]",
+            ":80",
+            "192.0.2.1",
+            " ",
+            "unknown",
+        ];
         let mut state = 1_u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -31,7 +31,9 @@ fn problem(cause: &Cause) -> TlsProblem {
             | Alert::CertificateRevoked
             | Alert::CertificateExpired
             | Alert::CertificateUnknown
-            | Alert::UnknownCA,
+            | Alert::UnknownCA
+            // A signature that is not of the authority it names.
+            | Alert::DecryptError,
         ) => TlsProblem::ServerCertificate,
         Cause::AlertReceived(
             Alert::HandshakeFailure
