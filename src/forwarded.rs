@@ -129,8 +129,8 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::string::String;
-    use std::{format, vec};
+    use alloc::string::String;
+    use alloc::{format, vec};
 
     use super::*;
     use crate::proto::handshake::ServerHandshake;

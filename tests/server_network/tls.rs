@@ -453,7 +453,7 @@ async fn a_refused_client_that_goes_on() {
     let (near, mut far) = duplex(1 << 16);
     far.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let start = Instant::now();
-    let error = ends(acceptor.wrap(near, &mut OPTIONS.clone().close_timeout(Duration::from_secs(3)))).await;
+    let error = ends(acceptor.wrap(near, &mut OPTIONS.close_timeout(Duration::from_secs(3)))).await;
     assert_eq!(problem(&error.unwrap_err()), TlsProblem::NotTls);
     assert_eq!(start.elapsed(), Duration::from_secs(3));
 }

@@ -4,11 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use taut::Error;
 use taut::proto::Message;
 use taut::tokio::{Client, accept, bind_unix};
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 
 use super::ends;
 
@@ -107,6 +109,26 @@ async fn a_full_queue_is_in_use() {
     }
     assert_eq!(bind_unix(&path, 0o600).await.unwrap_err().kind(), ErrorKind::AddrInUse);
     assert!(path.exists());
+}
+
+/// Whoever has the folder locked is waited for, though not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_is_locked() {
+    let folder = folder("locked");
+    let path = folder.join("socket");
+    let lock = fs::File::open(&folder).unwrap();
+    lock.lock().unwrap();
+    let start = Instant::now();
+    let error = bind_unix(&path, 0o600).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    assert!(!path.exists());
+    let unlocking = async {
+        sleep(Duration::from_millis(500)).await;
+        lock.unlock().unwrap();
+    };
+    let (bound, ()) = tokio::join!(bind_unix(&path, 0o600), unlocking);
+    bound.unwrap();
 }
 
 /// Of servers that start together over a socket that was left behind, one listens, and it is reached.

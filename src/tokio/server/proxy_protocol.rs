@@ -213,7 +213,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
             Some(SocketAddr::new(Ipv4Addr::new(*a, *b, *c, *d).into(), port(8)))
         }
         (false, 0x21, rest) => {
-            let address = rest.first_chunk::<16>().map(|bytes| Ipv6Addr::from_octets(*bytes));
+            let address = rest.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
             address.map(|address| SocketAddr::new(IpAddr::from(address).to_canonical(), port(32)))
         }
         _ => None,
@@ -231,8 +231,8 @@ const V2_ADDRESSES_V6: usize = 16 + 36;
 
 #[cfg(test)]
 mod tests {
-    use std::string::String;
-    use std::{format, vec};
+    use alloc::string::String;
+    use alloc::{format, vec};
 
     use super::*;
 

@@ -174,7 +174,7 @@ impl ServerTls {
         let builder = WebPkiClientVerifier::builder_with_provider(store.into(), provider);
         let builder = if self.clients_optional { builder.allow_unauthenticated() } else { builder };
         let built = builder.build();
-        Ok(built.map_err(wrong)?)
+        built.map_err(wrong)
     }
 }
 
