@@ -90,7 +90,7 @@ fn a_subprotocol_that_the_server_does_not_choose_is_no_failure() {
     let mut handshake = ClientHandshake::new(&request, nonce);
     let head = String::from_utf8(drain_output(&mut handshake)).unwrap();
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    let accept = accept_key(key.as_bytes().try_into().unwrap());
+    let accept = accept_key(key.as_bytes());
     handshake.feed(
         format!(
             "HTTP/1.1 101 A\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
