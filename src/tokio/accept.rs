@@ -222,7 +222,9 @@ pub(super) async fn discard<S: AsyncRead + Unpin>(stream: &mut S, deadline: Inst
 
 /// Whether the peer left without a word. A reset is how many health checks do it.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.
