@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -71,4 +72,6 @@ def nginx(folder: Path, port: int, upstream: str, certificate: Certificate | Non
         ssl = f" ssl; ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key}"
     path = folder / "nginx.conf"
     path.write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream, ssl=ssl), encoding="utf-8")
-    return ("nginx", "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(path))
+    # Debian puts it where only the system's owner looks.
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    return (program, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(path))
