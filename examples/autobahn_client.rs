@@ -1,26 +1,27 @@
 //! The client under test of the Autobahn suite: asks a fuzzing server how many cases there are, echoes
 //! through each, and has the report written.
 //!
-//! `autobahn_client [--deflate] URL`
+//! `autobahn_client [--deflate] [--roots FILE] URL`
+//!
+//! With `--roots`, which wants the feature `rustls-ring`, it trusts the authorities in the file (PEM), and no others.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use taut::Error;
 use taut::proto::Deflate;
-use taut::tokio::{NetworkStream, Options, WebSocket, connect_with};
+use taut::tokio::{Client, NetworkStream, Options, WebSocket};
+
+const USAGE: &str = "usage: autobahn_client [--deflate] [--roots FILE] URL";
 
 /// The name in the report.
 const AGENT: &str = "taut";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--deflate", url] | [url, "--deflate"] if !url.starts_with('-') => {
-            run(url, Some(Deflate::new())).await
-        }
-        [url] if !url.starts_with('-') => run(url, None).await,
-        _ => Err("usage: autobahn_client [--deflate] URL".into()),
+    let done = match Settings::from_arguments(std::env::args().skip(1)) {
+        Ok(settings) => run(settings).await,
+        Err(problem) => Err(format!("{problem}\n{USAGE}").into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,10 +32,52 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(url: &str, deflate: Option<Deflate>) -> Result<(), Box<dyn std::error::Error>> {
-    let url = url.trim_end_matches('/');
-    let connect =
-        async |path: String| connect_with(&format!("{url}{path}"), Options::new().deflate(deflate), Ok).await;
+struct Settings {
+    url: String,
+    options: Options,
+    client: Client,
+}
+
+impl Settings {
+    fn from_arguments(
+        mut arguments: impl Iterator<Item = String>,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let (mut url, mut deflate, mut client) = (None, None, Client::new());
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--deflate" => deflate = Some(Deflate::new()),
+                "--roots" => client = trust(client, &arguments.next().ok_or("--roots needs a file")?)?,
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}").into()),
+                _ if url.is_some() => return Err(format!("one URL is enough: {argument}").into()),
+                _ => url = Some(argument.trim_end_matches('/').to_owned()),
+            }
+        }
+        let url = url.ok_or("no URL of a fuzzing server")?;
+        // The suite prepares a whole case before it answers, which on a busy machine takes it long.
+        let options = Options::new().deflate(deflate).handshake_timeout(Duration::from_secs(60));
+        Ok(Self { url, options, client })
+    }
+}
+
+#[cfg(feature = "rustls")]
+fn trust(client: Client, roots: &str) -> Result<Client, Box<dyn std::error::Error>> {
+    use taut::tokio::Tls;
+    use taut::tokio::rustls::pki_types::CertificateDer;
+    use taut::tokio::rustls::pki_types::pem::PemObject;
+
+    let roots = CertificateDer::pem_file_iter(roots)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(client.tls(Tls::new().roots(roots))?)
+}
+
+#[cfg(not(feature = "rustls"))]
+fn trust(_: Client, _: &str) -> Result<Client, Box<dyn std::error::Error>> {
+    Err("--roots wants the feature rustls-ring".into())
+}
+
+async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let Settings { url, options, client } = settings;
+    let client = client.options(options);
+    let connect = async |path: String| client.connect(&format!("{url}{path}")).await;
     let cases = case_count(&mut connect("/getCaseCount".into()).await?).await?;
     for case in 1..=cases {
         println!("case {case} of {cases}");

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use std::io;
 
-use crate::network_error::{ConnectError, ProxyError, RedirectError, TlsError, TlsProblem};
+use crate::network_error::{ConnectError, ProxyError, ProxyHeaderError, RedirectError, TlsError, TlsProblem};
 use crate::proto::handshake::{BuildError, HandshakeError, Response, UriError};
 use crate::proto::{ProtocolError, ReasonTooLong, SendError, SendErrorKind};
 
@@ -20,8 +20,10 @@ pub enum Error {
     Connect(ConnectError),
     /// The proxy did not let us through.
     Proxy(ProxyError),
-    /// There is no TLS with the server.
+    /// There is no TLS with the server, or with the client.
     Tls(TlsError),
+    /// A trusted proxy did not tell its client's address.
+    ProxyHeader(ProxyHeaderError),
     /// A redirect that may not be followed.
     Redirect(RedirectError),
     /// The transport ended without a closing handshake (1006).
@@ -58,6 +60,8 @@ pub enum Deadline {
     Proxy,
     /// The handshake of TLS.
     Tls,
+    /// A trusted proxy, to tell its client's address.
+    ProxyHeader,
     /// The opening handshake.
     Handshake,
     /// The closing handshake, or the end of the transport after it.
@@ -77,6 +81,7 @@ impl fmt::Display for Error {
             Self::Connect(error) => error.fmt(f),
             Self::Proxy(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
+            Self::ProxyHeader(error) => error.fmt(f),
             Self::Redirect(error) => error.fmt(f),
             Self::Lost => f.write_str("the connection was lost: it ended without a closing handshake (1006)"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
@@ -101,6 +106,7 @@ impl fmt::Display for Deadline {
             Self::Connect => "the server, or its proxy, could not be reached in time",
             Self::Proxy => "the proxy took too long to let us through",
             Self::Tls => "the handshake of TLS took too long",
+            Self::ProxyHeader => "the proxy took too long to tell its client's address by the PROXY protocol",
             Self::Handshake => "the opening handshake took too long",
             Self::Close => "the closing handshake took too long (1006)",
             Self::Write => "the peer does not take what waits for it (1006)",
@@ -117,6 +123,7 @@ impl core::error::Error for Error {
             Self::Connect(error) => Some(error),
             Self::Proxy(error) => Some(error),
             Self::Tls(error) => Some(error),
+            Self::ProxyHeader(error) => Some(error),
             Self::Redirect(error) => Some(error),
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
@@ -141,7 +148,7 @@ pub enum ErrorKind {
     Unreachable,
     /// The proxy refused.
     Proxy,
-    /// There is no TLS with the server.
+    /// There is no TLS with the server, or with the client.
     Tls,
     /// The handshake was refused with an HTTP answer: the server's, or ours.
     Refused,
@@ -166,10 +173,17 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Refused(_) | Self::Rejected(_) | Self::Redirect(_) => ErrorKind::Refused,
             Self::Timeout(_) => ErrorKind::Timeout,
-            Self::Protocol(_) | Self::Handshake(_) => ErrorKind::Peer,
+            Self::Protocol(_) | Self::Handshake(_) | Self::ProxyHeader(_) => ErrorKind::Peer,
             Self::Send(_) => ErrorKind::Send,
             Self::Io(_) | Self::Lost => ErrorKind::Lost,
         }
+    }
+
+    /// Whether the peer went away before it sent a byte, as health checks, port scans and the spare connections of
+    /// browsers do: nothing that a server need log.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        matches!(self, Self::Handshake(HandshakeError::UnexpectedEof { received: 0 }))
     }
 
     /// Whether the same call, or a new connection, may succeed later without a change of anything here. After a
@@ -190,6 +204,7 @@ impl Error {
             Self::Tls(error) => error.problem() == TlsProblem::Ended,
             Self::Send(error) => error.kind() == SendErrorKind::Full,
             Self::Protocol(_)
+            | Self::ProxyHeader(_)
             | Self::Reason(_)
             | Self::Rejected(_)
             | Self::Redirect(_)
@@ -209,6 +224,12 @@ impl From<ConnectError> for Error {
 impl From<ProxyError> for Error {
     fn from(error: ProxyError) -> Self {
         Self::Proxy(error)
+    }
+}
+
+impl From<ProxyHeaderError> for Error {
+    fn from(error: ProxyHeaderError) -> Self {
+        Self::ProxyHeader(error)
     }
 }
 

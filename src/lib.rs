@@ -11,7 +11,7 @@
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
 //! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them; `rustls-ring`, or `rustls-aws-lc-rs`, adds
-//! `wss://` to clients on tokio (docs/features.md).
+//! TLS to clients and servers on tokio (docs/features.md).
 //!
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
@@ -35,7 +35,11 @@ pub mod client;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+mod forwarded;
+#[cfg(feature = "std")]
 mod network_error;
+#[cfg(feature = "std")]
+mod networks;
 #[cfg(feature = "std")]
 mod options;
 pub mod proto;
@@ -51,7 +55,11 @@ pub use budget::Budget;
 #[cfg(feature = "std")]
 pub use error::{Deadline, Error, ErrorKind};
 #[cfg(feature = "std")]
-pub use network_error::{ConnectError, ProxyError, RedirectError, TlsError, TlsProblem};
+pub use forwarded::TrustedProxies;
+#[cfg(feature = "std")]
+pub use network_error::{ConnectError, ProxyError, ProxyHeaderError, RedirectError, TlsError, TlsProblem};
+#[cfg(feature = "std")]
+pub use networks::{Networks, NetworksError};
 #[cfg(feature = "std")]
 pub use options::Options;
 #[cfg(feature = "std")]

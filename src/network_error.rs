@@ -1,4 +1,5 @@
-//! Why a client did not get through: the network, a proxy, TLS, a redirect.
+//! Why a client did not get through: the network, a proxy, TLS, a redirect. And what a server learns of TLS and of the
+//! proxies in front of it.
 
 #![forbid(unsafe_code)]
 
@@ -190,14 +191,49 @@ impl fmt::Display for RedirectError {
 
 impl core::error::Error for RedirectError {}
 
-/// Why there is no TLS with a server.
+/// Why what a trusted proxy sent is no header of the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyHeaderError {
+    /// It does not begin as one.
+    Missing,
+    /// It is not as version 1 or 2 has it: which part.
+    Malformed(&'static str),
+    /// It is longer than it may be.
+    TooLong {
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The transport ended amid it.
+    Ended,
+}
+
+impl fmt::Display for ProxyHeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str(
+                "a trusted proxy sent no header of the PROXY protocol: switch it on there, or trust that peer no more",
+            ),
+            Self::Malformed(what) => write!(f, "a proxy's header of the PROXY protocol has a wrong {what}"),
+            Self::TooLong { max } => {
+                write!(f, "a proxy's header of the PROXY protocol is longer than {max} bytes")
+            }
+            Self::Ended => f.write_str("a proxy ended the connection amid its header of the PROXY protocol"),
+        }
+    }
+}
+
+impl core::error::Error for ProxyHeaderError {}
+
+/// Why there is no TLS with a server, or with a client.
 #[derive(Debug)]
 pub struct TlsError(Box<Insecure>);
 
 #[derive(Debug)]
 struct Insecure {
     problem: TlsProblem,
-    host: String,
+    /// None for a client.
+    host: Option<String>,
     source: Option<Box<dyn core::error::Error + Send + Sync>>,
 }
 
@@ -223,13 +259,15 @@ pub enum TlsProblem {
     Certificate,
     /// The server wants a certificate of the client, or refused the one it got.
     ClientCertificate,
+    /// The client did not accept the certificate of this server.
+    ServerCertificate,
     /// The other end does not speak TLS.
     NotTls,
     /// No version, cipher or protocol that both ends know.
     NothingInCommon,
     /// The transport ended amid the handshake of TLS.
     Ended,
-    /// The settings of this client are wrong.
+    /// The settings here are wrong.
     Configuration,
     /// Something else.
     Other,
@@ -242,7 +280,16 @@ impl TlsError {
         host: impl Into<String>,
         source: Option<Box<dyn core::error::Error + Send + Sync>>,
     ) -> Self {
-        Self(Box::new(Insecure { problem, host: host.into(), source }))
+        Self(Box::new(Insecure { problem, host: Some(host.into()), source }))
+    }
+
+    /// Of a server, with a client.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn with_client(
+        problem: TlsProblem,
+        source: impl Into<Box<dyn core::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self(Box::new(Insecure { problem, host: None, source: Some(source.into()) }))
     }
 
     /// What is wrong.
@@ -251,16 +298,20 @@ impl TlsError {
         self.0.problem
     }
 
-    /// The host with which TLS was to be; empty if it is about settings.
+    /// The host with which TLS was to be; empty if it is about settings, or about a client.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.0.host
+        self.0.host.as_deref().unwrap_or_default()
     }
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Insecure { problem, host, source } = &*self.0;
+        let Some(host) = host else {
+            f.write_str(sentence_on_client(*problem))?;
+            return source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"));
+        };
         let detail = |f: &mut fmt::Formatter<'_>, sentence: fmt::Arguments<'_>| match source {
             Some(source) => write!(f, "{sentence}: {source}"),
             None => f.write_fmt(sentence),
@@ -303,6 +354,7 @@ impl fmt::Display for TlsError {
                     "{host} wants another certificate of the client: give one with Tls::client_certificate"
                 ),
             ),
+            TlsProblem::ServerCertificate => detail(f, format_args!("{host} was not accepted")),
             TlsProblem::NotTls => detail(
                 f,
                 format_args!("{host} does not speak TLS on this port: is it ws:// instead of wss://?"),
@@ -320,5 +372,24 @@ impl fmt::Display for TlsError {
 impl core::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// What a server says of a client.
+const fn sentence_on_client(problem: TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::ServerCertificate => {
+            "the client does not accept the certificate of this server: it may not trust its authority, or know the \
+             server by another name"
+        }
+        TlsProblem::ClientCertificate => "the client has no certificate, without which it is not let in",
+        TlsProblem::NotTls => "the client does not speak TLS: it may use ws:// instead of wss://",
+        TlsProblem::NothingInCommon => {
+            "the client knows no version, cipher or protocol of TLS that is known here"
+        }
+        TlsProblem::Ended => "the client ended the connection amid the handshake of TLS",
+        TlsProblem::Configuration => "the settings of TLS are wrong",
+        TlsProblem::Other => "TLS with the client failed",
+        _ => "the certificate of the client cannot be accepted",
     }
 }

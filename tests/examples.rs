@@ -32,6 +32,7 @@ const EXAMPLES: &[&str] = &[
     "reconnecting_client",
     "split_halves",
     "wss_client",
+    "wss_echo_server",
 ];
 
 /// Those that Cargo builds with a feature that is not compiled in are not there.
@@ -680,6 +681,108 @@ mod autobahn_client {
         assert_eq!(ending.status, 1);
         assert!(ending.stderr.contains("the number of cases is \"many\""), "{}", ending.stderr);
         assert_eq!(resources, ["/getCaseCount"]);
+    }
+}
+
+mod wss_echo_server {
+    use super::*;
+
+    #[cfg(not(feature = "rustls-ring"))]
+    #[test]
+    fn names_the_feature_that_it_wants() {
+        Program::start("wss_echo_server", &["127.0.0.1:0"]).fails_with(1, "rustls-ring");
+    }
+
+    #[test]
+    fn wants_one_identity_and_an_address() {
+        for (arguments, sentence) in [
+            (&["--pem", "a", "b", "--self-signed", "c", "127.0.0.1:0"][..], "exclude each other"),
+            (&["--pem", "a"], "needs a file"),
+            (&["localhost"], "not an address"),
+        ] {
+            Program::start("wss_echo_server", arguments).fails_with(1, sentence);
+        }
+    }
+
+    #[cfg(feature = "rustls-ring")]
+    mod over_tls {
+        use taut::tokio::rustls::pki_types::CertificateDer;
+        use taut::tokio::rustls::pki_types::pem::PemObject;
+        use taut::tokio::{Client, Tls};
+
+        use super::*;
+
+        fn file(name: &str) -> String {
+            let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wss_echo_server");
+            fs::create_dir_all(&folder).unwrap();
+            folder.join(name).into_os_string().into_string().unwrap()
+        }
+
+        /// Says something by a client that trusts this certificate only; whether it came back.
+        fn echoes(url: &str, certificate: &CertificateDer<'static>) -> Result<(), taut::Error> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = Client::new().tls(Tls::new().roots([certificate.clone()]))?;
+                let mut socket = client.connect(&url.replacen("ws://", "wss://", 1)).await?;
+                for message in [Message::text("¿qué tal?"), Message::binary(vec![7; 300_000])] {
+                    socket.send(message.clone()).await?;
+                    assert_eq!(socket.recv().await?, Some(message));
+                }
+                socket.close(CloseCode::NORMAL, "").await.map(drop)
+            })
+        }
+
+        #[test]
+        fn signs_its_certificate_itself() {
+            for more in [&[][..], &["--deflate"]] {
+                let path = file(&format!("own-{}.pem", more.len()));
+                let (server, url) = serve("wss_echo_server", &[&["--self-signed", &*path], more].concat());
+                // One that goes away without a word is not worth one.
+                drop(connect(&url));
+                echoes(&url, &CertificateDer::from_pem_file(&path).unwrap()).unwrap();
+                let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+                assert!(matches!(echoes(&url, other.cert.der()), Err(taut::Error::Tls(_))));
+                let deadline = Instant::now() + PATIENCE;
+                while server.stderr.lock().unwrap().is_empty() && Instant::now() < deadline {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let told = server.stderr.lock().unwrap().clone();
+                assert!(told.contains("does not accept the certificate"), "{told}");
+                assert_eq!(told.lines().count(), 1, "{told}");
+            }
+        }
+
+        #[cfg(unix)]
+        #[test]
+        fn reads_its_files_again_at_sighup() {
+            let (chain, key) = (file("chain.pem"), file("key.pem"));
+            let made = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+            let write = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+                fs::write(&chain, made.cert.pem()).unwrap();
+                fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            };
+            let (first, second) = (made(), made());
+            write(&first);
+            let (mut server, url) = serve("wss_echo_server", &["--pem", &chain, &key]);
+            let hang_up = |server: &Program| {
+                let process = server.child.id().to_string();
+                assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+            };
+            echoes(&url, first.cert.der()).unwrap();
+            write(&second);
+            hang_up(&server);
+            assert_eq!(server.line(), "reloaded");
+            echoes(&url, second.cert.der()).unwrap();
+            assert!(matches!(echoes(&url, first.cert.der()), Err(taut::Error::Tls(_))));
+            fs::write(&key, "no key").unwrap();
+            hang_up(&server);
+            let deadline = Instant::now() + PATIENCE;
+            while !server.stderr.lock().unwrap().contains("stay as they were") {
+                assert!(Instant::now() < deadline, "{}", server.report());
+                thread::sleep(Duration::from_millis(5));
+            }
+            echoes(&url, second.cert.der()).unwrap();
+        }
     }
 }
 

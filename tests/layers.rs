@@ -18,8 +18,8 @@ const LAYERS: Layers = &[
         "",
         &[
             &["proto"],
-            &["network_error"],
-            &["admission", "budget", "error", "options", "random"],
+            &["network_error", "networks"],
+            &["admission", "budget", "error", "forwarded", "options", "random"],
             &["blocking"],
             &["tokio"],
             &["client"],
@@ -71,7 +71,7 @@ const LAYERS: Layers = &[
     (
         "tokio",
         &[
-            &["closing", "held", "scratch", "wakers"],
+            &["closing", "cryptography", "held", "scratch", "wakers"],
             &["heartbeat", "intake"],
             &["patience"],
             &["line"],
@@ -79,10 +79,12 @@ const LAYERS: Layers = &[
             &["driver"],
             &["queue", "websocket"],
             &["accept", "feed", "opening", "split", "stream"],
-            &["client", "message_stream"],
+            &["client", "message_stream", "server"],
             &["connect"],
         ],
     ),
+    ("tokio/server", &[&["activation", "proxy_protocol", "tls", "unix"]]),
+    ("tokio/server/tls", &[&["failure", "settings", "stream"], &["acceptor"]]),
     (
         "tokio/client",
         &[

@@ -2,6 +2,8 @@
 
 `server`: the suite's fuzzing client connects to the server testee, once for each case.
 `client`: the client testee connects to the suite's fuzzing server, once for each case.
+
+With TLS both ends speak it; with nginx, the one that connects goes through it, and TLS, if wanted, ends there.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
+
+from .front import Certificate, Unusable, nginx
 
 AGENT = "taut"
 
@@ -82,7 +87,7 @@ class Failed(Exception):
 class Role:
     """One role of the testee: a thread to run it, and what is known of it so far."""
 
-    def __init__(self, name, testee, flags, wstest, selection, folder):
+    def __init__(self, name, testee, flags, wstest, selection, folder, tls=False, through_nginx=False):
         self.name = name
         # Cases announced by the suite, cases begun, and the one that runs.
         self.total = 0
@@ -96,6 +101,8 @@ class Role:
         self._flags = tuple(flags)
         self._wstest = wstest
         self._selection = selection
+        self._certificate = Certificate(folder) if tls else None
+        self._through_nginx = through_nginx
         self._children = Children()
         self._process_of_testee = None
         # What happens to the processes after the harness has stopped one of them is no news.
@@ -106,6 +113,11 @@ class Role:
     def start(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        if self._certificate:
+            try:
+                self._certificate.make()
+            except Unusable as error:
+                raise Failed(str(error)) from error
         self._thread.start()
 
     def cut_short(self, problem):
@@ -152,12 +164,17 @@ class Role:
             self.problems.append(problem)
 
     def _run_server(self):
-        testee = self._start_testee(*self._flags, "127.0.0.1:0")
+        flags = self._flags
+        if self._certificate and not self._through_nginx:
+            flags += ("--pem", str(self._certificate.chain), str(self._certificate.key))
+        testee = self._start_testee(*flags, "127.0.0.1:0")
         address = self._address_of(testee)
+        if self._through_nginx:
+            address = self._start_nginx(address)
         wstest, reader = self._start_wstest(
             "fuzzingclient",
             {
-                "servers": [{"url": f"ws://{address}", "agent": AGENT}],
+                "servers": [{"url": f"{self._scheme}://{address}", "agent": AGENT}],
                 "options": {**PATIENCE, **PATIENCE_OF_THE_CLIENT},
             },
         )
@@ -173,9 +190,19 @@ class Role:
     def _run_client(self):
         port = _free_port()
         url = f"ws://127.0.0.1:{port}"
-        wstest, _ = self._start_wstest("fuzzingserver", {"url": url, "options": PATIENCE})
-        self._wait_until_listening(wstest, port)
-        testee = self._start_testee(url, *self._flags)
+        specification = {"url": url, "options": PATIENCE}
+        flags = self._flags
+        if self._certificate:
+            flags += ("--roots", str(self._certificate.chain))
+            if not self._through_nginx:
+                url = f"wss://127.0.0.1:{port}"
+                key, cert = str(self._certificate.key), str(self._certificate.chain)
+                specification.update(url=url, key=key, cert=cert)
+        wstest, _ = self._start_wstest("fuzzingserver", specification)
+        self._wait_until_listening(wstest, port, "wstest")
+        if self._through_nginx:
+            url = f"{self._scheme}://{self._start_nginx(f'127.0.0.1:{port}')}"
+        testee = self._start_testee(url, *flags)
         status = testee.wait()
         if status != 0:
             self._report_problem(f"the testee died: {_status(status)}{self._end_of('testee.log')}")
@@ -184,6 +211,19 @@ class Role:
         elif not self._reported.is_set():
             # A testee that died half way did not ask for its report.
             self._ask_for_report(wstest, port)
+
+    @property
+    def _scheme(self):
+        return "wss" if self._certificate else "ws"
+
+    def _start_nginx(self, upstream):
+        """Starts nginx in front of that address, and gives its own."""
+        port = _free_port()
+        command = nginx(self.folder, port, upstream, self._certificate)
+        with open(self.folder / "nginx.log", "wb") as log:
+            process = self._children.start(command, stdout=log, stderr=subprocess.STDOUT)
+        self._wait_until_listening(process, port, "nginx")
+        return f"127.0.0.1:{port}"
 
     def _start_testee(self, *arguments):
         with open(self.folder / "testee.log", "wb") as log:
@@ -244,7 +284,7 @@ class Role:
             raise Failed(f"the testee did not print its address{self._end_of('testee.log')}")
         return printed().group()
 
-    def _wait_until_listening(self, wstest, port):
+    def _wait_until_listening(self, process, port, name):
         def listens():
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -252,10 +292,10 @@ class Role:
             except OSError:
                 return False
 
-        if not _wait_for(lambda: wstest.poll() is not None or listens(), START_SECONDS):
-            raise Failed(f"wstest does not listen{self._end_of('wstest.log')}")
-        if wstest.poll() is not None:
-            raise Failed(f"wstest died: {_status(wstest.returncode)}{self._end_of('wstest.log')}")
+        if not _wait_for(lambda: process.poll() is not None or listens(), START_SECONDS):
+            raise Failed(f"{name} does not listen{self._end_of(f'{name}.log')}")
+        if process.poll() is not None:
+            raise Failed(f"{name} died: {_status(process.returncode)}{self._end_of(f'{name}.log')}")
 
     def _ask_for_report(self, wstest, port):
         request = (
@@ -267,13 +307,22 @@ class Role:
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n"
         )
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS) as connection:
+            with self._connection(port) as connection:
                 connection.sendall(request.encode())
                 _wait_for(lambda: self._reported.is_set() or wstest.poll() is not None, REPORT_SECONDS)
         except OSError:
             pass  # The report is missing then, which the next line tells.
         if not self._reported.is_set():
             self._report_problem(f"wstest did not write its report{self._end_of('wstest.log')}")
+
+    def _connection(self, port):
+        """A connection to the suite itself, past nginx."""
+        connection = socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS)
+        if not self._certificate or self._through_nginx:
+            return connection
+        return ssl.create_default_context(cafile=self._certificate.chain).wrap_socket(
+            connection, server_hostname="127.0.0.1"
+        )
 
     def _read_report(self):
         try:

@@ -54,6 +54,7 @@ pub struct Config {
     pub(crate) delivery: Delivery,
     pub(crate) auto_pong: bool,
     pub(crate) auto_close: bool,
+    pub(crate) accept_unmasked: bool,
     #[cfg(feature = "deflate")]
     pub(crate) deflate_level: u8,
     #[cfg(feature = "deflate")]
@@ -80,6 +81,7 @@ impl Config {
             delivery: Delivery::Whole,
             auto_pong: true,
             auto_close: true,
+            accept_unmasked: false,
             #[cfg(feature = "deflate")]
             deflate_level: 3,
             #[cfg(feature = "deflate")]
@@ -208,6 +210,15 @@ impl Config {
     #[must_use]
     pub const fn auto_close(mut self, on: bool) -> Self {
         self.auto_close = on;
+        self
+    }
+
+    /// **Whether a server takes frames without a mask, against RFC 6455 §5.1**, from clients that cannot do better.
+    /// Between a script in a browser, which always masks, and a cache on its way, masks keep what the script sends from
+    /// looking like HTTP (RFC 6455 §10.3); where nothing else can connect, nothing is lost. Default: no.
+    #[must_use]
+    pub const fn accept_unmasked(mut self, on: bool) -> Self {
+        self.accept_unmasked = on;
         self
     }
 

@@ -100,6 +100,16 @@ impl Header {
     /// The rule of RFC 6455 §5.1, §5.2 or §5.5 that the header breaks.
     #[inline]
     pub const fn decode(bytes: &[u8], from: Role) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::decode_with(bytes, from, false)
+    }
+
+    /// The same, with a leniency: see [`Config::accept_unmasked`](super::Config::accept_unmasked).
+    #[inline]
+    pub(crate) const fn decode_with(
+        bytes: &[u8],
+        from: Role,
+        accept_unmasked: bool,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, rest @ ..] = bytes else { return Ok(None) };
         let (fin, rsv1, opcode) = match Self::decode_first(*first) {
             Ok(parts) => parts,
@@ -109,7 +119,7 @@ impl Header {
         let masked = *second & MASK != 0;
         match from {
             // RFC 6455 §5.1: "a client MUST mask all frames that it sends to the server".
-            Role::Client if !masked => return Err(ProtocolError::UnmaskedFromClient),
+            Role::Client if !masked && !accept_unmasked => return Err(ProtocolError::UnmaskedFromClient),
             // RFC 6455 §5.1: "A server MUST NOT mask any frames that it sends to the client."
             Role::Server if masked => return Err(ProtocolError::MaskedFromServer),
             _ => {}

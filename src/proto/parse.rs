@@ -125,7 +125,7 @@ impl Receiver {
         if !opcode.is_control() {
             Incoming::check_order(message, opcode, &self.config)?;
         }
-        let decoded = Header::decode(bytes, self.peer)?;
+        let decoded = Header::decode_with(bytes, self.peer, self.config.accept_unmasked)?;
         if !opcode.is_control() {
             let len = decoded.map_or_else(|| Header::least_len(bytes), |(header, _)| header.len);
             Incoming::check_len(message, rsv1, len, &self.config)?;

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use core::any::Any;
 use core::future::Future;
 use core::time::Duration;
+use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
@@ -90,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
         async move {
             let start = Instant::now();
             let mut handshake = ServerHandshake::with_limits(options.limits);
+            let mut came = false;
             let read = async {
                 loop {
                     match handshake.poll() {
@@ -97,8 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
                         Ok(None) => {}
                         Err(error) => return Err(Error::from(error)),
                     }
-                    if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
-                        handshake.input_eof();
+                    match read_head(&mut stream, |head| handshake.feed(head)).await {
+                        Ok(1..) => came = true,
+                        Ok(0) => handshake.input_eof(),
+                        Err(error) if !came && is_gone(&error) => handshake.input_eof(),
+                        Err(error) => return Err(error.into()),
                     }
                 }
             };
@@ -203,12 +208,23 @@ where
         stream.shutdown().await
     });
     written.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
+    discard(stream, deadline).await;
+    Ok(())
+}
+
+/// Reads and drops what the client still sends. Whether it goes on, resets or ends: it was answered.
+pub(super) async fn discard<S: AsyncRead + Unpin>(stream: &mut S, deadline: Instant) {
     // Not in the future, where an accepted connection would keep it.
     let mut discarded = alloc::vec![0; 1024];
-    // Whether the client goes on, resets or ends: it was answered.
     let _ =
         timeout_at(deadline, async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} }).await;
-    Ok(())
+}
+
+/// Whether the peer left without a word. A reset is how many health checks do it.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.

@@ -24,6 +24,8 @@ mod accept;
 mod client;
 mod closing;
 mod connect;
+#[cfg(feature = "rustls")]
+mod cryptography;
 mod driver;
 mod feed;
 mod heartbeat;
@@ -35,6 +37,7 @@ mod opening;
 mod patience;
 mod queue;
 mod scratch;
+mod server;
 mod shared;
 mod split;
 mod stream;
@@ -50,5 +53,12 @@ pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy};
 pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy, Tls, rustls};
 pub use connect::{connect, connect_over, connect_with};
 pub use message_stream::{MessageReader, MessageWriter};
+pub use server::ProxyProtocol;
+#[cfg(unix)]
+pub use server::bind_unix;
+#[cfg(all(unix, feature = "listenfd"))]
+pub use server::{Activated, activated};
+#[cfg(feature = "rustls")]
+pub use server::{ServerTls, ServerTlsStream, TlsAcceptor};
 pub use split::{ReceiveHalf, ReuniteError, ReuniteErrorKind, SendHalf, SendPermit};
 pub use websocket::{Permit, WebSocket};

@@ -129,6 +129,8 @@ fn judge(plan: &Plan, fates: &[Fate], ended: &Ended, output: &[u8], blocking: bo
             ErrorKind::TimedOut => blocking && (has(Fate::Silence) || plan.waits),
             kind => has(Fate::Error(kind)),
         },
+        // A peer that is gone before it said a word.
+        Err(error) if error.is_probe() && !blocking && has(Fate::Error(ErrorKind::ConnectionReset)) => true,
         // The end of the stream is that of the head.
         Err(Error::Handshake(_) | Error::Lost) => has(Fate::Nothing),
         Err(Error::Timeout(Deadline::Handshake)) => !blocking && has(Fate::Silence),

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{KeyLog, KeyLogFile, RootCertStore};
 
+use super::super::super::cryptography::{ALPN, compiled_in};
 use super::verify::{Explained, Unverified, platform};
 use crate::error::Error;
 use crate::network_error::{TlsError, TlsProblem};
@@ -235,19 +236,3 @@ impl fmt::Debug for Tls {
 fn wrong(error: tokio_rustls::rustls::Error) -> Error {
     TlsError::new(TlsProblem::Configuration, "", Some(error.into())).into()
 }
-
-/// The cryptography of this build.
-fn compiled_in() -> Result<Arc<CryptoProvider>, Error> {
-    #[cfg(feature = "rustls-ring")]
-    return Ok(Arc::new(tokio_rustls::rustls::crypto::ring::default_provider()));
-    #[cfg(all(feature = "rustls-aws-lc-rs", not(feature = "rustls-ring")))]
-    return Ok(Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider()));
-    #[cfg(not(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs")))]
-    return Err(Error::Unsupported(
-        "wss:// needs cryptography: enable the feature rustls-ring or rustls-aws-lc-rs of taut, or pass a provider to \
-         Tls::with_provider",
-    ));
-}
-
-/// RFC 7301; what WebSocket's handshake is made of.
-const ALPN: &[u8] = b"http/1.1";
