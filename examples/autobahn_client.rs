@@ -1,13 +1,21 @@
 //! The client under test of the Autobahn suite: asks a fuzzing server how many cases there are, echoes
 //! through each, and has the report written.
 //!
-//! `autobahn_client [--deflate] URL`
+//! `autobahn_client [--deflate] [--h2] URL`
+//!
+//! With `--h2` (feature `http2`) it speaks HTTP/2, with one connection for all cases.
 
 use std::process::ExitCode;
 
 use taut::Error;
+#[cfg(feature = "http2")]
+use taut::http2::Client;
 use taut::proto::Deflate;
+#[cfg(feature = "http2")]
+use taut::proto::handshake::{ClientRequest, WebSocketUri};
 use taut::tokio::{Options, WebSocket, connect_with};
+use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "http2")]
 use tokio::net::TcpStream;
 
 /// The name in the report.
@@ -15,13 +23,18 @@ const AGENT: &str = "taut";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--deflate", url] | [url, "--deflate"] if !url.starts_with('-') => {
-            run(url, Some(Deflate::new())).await
+    let (mut options, mut url, mut h2, mut wrong) = (Options::new().deflate(None), None, false, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--deflate" => options = options.deflate(Deflate::new()),
+            "--h2" => h2 = true,
+            flag if flag.starts_with('-') => wrong = true,
+            _ => wrong |= url.replace(argument).is_some(),
         }
-        [url] if !url.starts_with('-') => run(url, None).await,
-        _ => Err("usage: autobahn_client [--deflate] URL".into()),
+    }
+    let done = match url {
+        Some(url) if !wrong => run(url.trim_end_matches('/'), h2, options).await,
+        _ => Err("usage: autobahn_client [--deflate] [--h2] URL".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,10 +45,25 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(url: &str, deflate: Option<Deflate>) -> Result<(), Box<dyn std::error::Error>> {
-    let url = url.trim_end_matches('/');
-    let connect =
-        async |path: String| connect_with(&format!("{url}{path}"), Options::new().deflate(deflate), Ok).await;
+async fn run(url: &str, h2: bool, options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    if !h2 {
+        return cases(async |path: String| connect_with(&format!("{url}{path}"), options, Ok).await).await;
+    }
+    #[cfg(not(feature = "http2"))]
+    return Err(Error::Unsupported("--h2 needs the feature http2").into());
+    #[cfg(feature = "http2")]
+    {
+        let uri = WebSocketUri::parse(url)?;
+        let stream = TcpStream::connect((uri.host(), uri.port())).await?;
+        let client = Client::new(stream, uri.is_secure(), options).await?;
+        cases(async |path: String| client.connect(&ClientRequest::new(&uri.authority(), &path)?).await).await
+    }
+}
+
+/// Runs all cases, each over a WebSocket that `connect` opens.
+async fn cases<S: AsyncRead + AsyncWrite + Unpin>(
+    connect: impl AsyncFn(String) -> Result<WebSocket<S>, Error>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let cases = case_count(&mut connect("/getCaseCount".into()).await?).await?;
     for case in 1..=cases {
         println!("case {case} of {cases}");
@@ -50,7 +78,10 @@ async fn run(url: &str, deflate: Option<Deflate>) -> Result<(), Box<dyn std::err
     Ok(())
 }
 
-async fn case_count(socket: &mut WebSocket<TcpStream>) -> Result<u32, Box<dyn std::error::Error>> {
+async fn case_count<S>(socket: &mut WebSocket<S>) -> Result<u32, Box<dyn std::error::Error>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut count = None;
     while let Some(message) = socket.recv().await? {
         if let Some(text) = message.as_text() {
@@ -60,7 +91,7 @@ async fn case_count(socket: &mut WebSocket<TcpStream>) -> Result<u32, Box<dyn st
     count.ok_or_else(|| "the server did not say how many cases there are".into())
 }
 
-async fn echo(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<S>) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
         if message.is_data() {
             socket.send(message).await?;

@@ -25,6 +25,11 @@ pub enum Error {
     Reason(ReasonTooLong),
     /// The opening handshake of the peer is not one; a client was told so.
     Handshake(HandshakeError),
+    /// The client went away before its first byte, as health checks and browsers that open connections ahead do.
+    NoRequest,
+    /// The server takes no WebSockets over HTTP/2: its settings do not have SETTINGS_ENABLE_CONNECT_PROTOCOL
+    /// (RFC 8441 §3).
+    NoExtendedConnect,
     /// The server answered the handshake with something else than an upgrade: here is its answer.
     Refused(Box<Response>),
     /// This server refused a handshake with the HTTP status.
@@ -60,6 +65,10 @@ impl fmt::Display for Error {
             Self::Send(error) => write!(f, "the message was not sent: {error}"),
             Self::Reason(error) => error.fmt(f),
             Self::Handshake(error) => write!(f, "the opening handshake failed: {error}"),
+            Self::NoRequest => f.write_str("the client went away before it sent a request"),
+            Self::NoExtendedConnect => {
+                f.write_str("the server takes no WebSockets over HTTP/2 (RFC 8441): connect over HTTP/1.1")
+            }
             Self::Refused(response) => {
                 write!(f, "the server refused: {} {}", response.status(), response.reason())
             }
@@ -92,9 +101,13 @@ impl core::error::Error for Error {
             Self::Handshake(error) => Some(error),
             Self::Uri(error) => Some(error),
             Self::Build(error) => Some(error),
-            Self::Lost | Self::Refused(_) | Self::Rejected(_) | Self::Timeout(_) | Self::Unsupported(_) => {
-                None
-            }
+            Self::Lost
+            | Self::NoRequest
+            | Self::NoExtendedConnect
+            | Self::Refused(_)
+            | Self::Rejected(_)
+            | Self::Timeout(_)
+            | Self::Unsupported(_) => None,
         }
     }
 }

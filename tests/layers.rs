@@ -14,7 +14,18 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["admission", "budget", "error", "options", "random"], &["blocking"], &["tokio"]]),
+    (
+        "",
+        &[
+            &["proto"],
+            &["admission", "budget", "error", "options", "random"],
+            &["blocking"],
+            &["tokio"],
+            &["http"],
+            &["http2", "hyper"],
+            &["axum"],
+        ],
+    ),
     (
         "proto",
         &[
@@ -41,8 +52,9 @@ const LAYERS: Layers = &[
             &["fields", "key", "uri"],
             &["error"],
             &["body", "extensions", "head"],
-            &["deflate"],
+            &["deflate", "reject"],
             &["client", "server"],
+            &["parsed"],
         ],
     ),
     ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),

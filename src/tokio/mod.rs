@@ -34,6 +34,8 @@ mod websocket;
 mod write;
 
 pub use crate::options::Options;
-pub use accept::{Incoming, accept, accept_with};
+#[cfg(feature = "http2")]
+pub(crate) use accept::set_nodelay;
+pub use accept::{Arrival, Incoming, Plain, accept, accept_with};
 pub use connect::{connect, connect_over, connect_with};
 pub use websocket::{Permit, WebSocket};

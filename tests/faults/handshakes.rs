@@ -130,7 +130,7 @@ fn judge(plan: &Plan, fates: &[Fate], ended: &Ended, output: &[u8], blocking: bo
             kind => has(Fate::Error(kind)),
         },
         // The end of the stream is that of the head.
-        Err(Error::Handshake(_) | Error::Lost) => has(Fate::Nothing),
+        Err(Error::Handshake(_) | Error::Lost | Error::NoRequest) => has(Fate::Nothing),
         Err(Error::Timeout(Deadline::Handshake)) => !blocking && has(Fate::Silence),
         // The handshake was done.
         Err(Error::Timeout(_)) => has(Fate::Silence) && output.ends_with(b"\r\n\r\n"),
