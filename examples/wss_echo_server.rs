@@ -96,7 +96,7 @@ mod tls {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 match echo(stream, &acceptor, options).await {
-                    Err(error) if !error.is_probe() => eprintln!("{peer}: {error}"),
+                    Err(error) if !matches!(error, taut::Error::NoRequest) => eprintln!("{peer}: {error}"),
                     _ => {}
                 }
             });

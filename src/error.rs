@@ -36,6 +36,11 @@ pub enum Error {
     Reason(ReasonTooLong),
     /// The opening handshake of the peer is not one; a client was told so.
     Handshake(HandshakeError),
+    /// The client went away before its first byte, as health checks and browsers that open connections ahead do.
+    NoRequest,
+    /// The server takes no WebSockets over HTTP/2: its settings do not have SETTINGS_ENABLE_CONNECT_PROTOCOL
+    /// (RFC 8441 §3).
+    NoExtendedConnect,
     /// The server answered the handshake with something else than an upgrade: here is its answer.
     Refused(Box<Response>),
     /// This server refused a handshake with the HTTP status.
@@ -88,6 +93,10 @@ impl fmt::Display for Error {
             Self::Send(error) => write!(f, "the message was not sent: {error}"),
             Self::Reason(error) => error.fmt(f),
             Self::Handshake(error) => write!(f, "the opening handshake failed: {error}"),
+            Self::NoRequest => f.write_str("the client went away before it sent a request"),
+            Self::NoExtendedConnect => {
+                f.write_str("the server takes no WebSockets over HTTP/2 (RFC 8441): connect over HTTP/1.1")
+            }
             Self::Refused(response) => {
                 write!(f, "the server refused: {} {}", response.status(), response.reason())
             }
@@ -131,9 +140,13 @@ impl core::error::Error for Error {
             Self::Handshake(error) => Some(error),
             Self::Uri(error) => Some(error),
             Self::Build(error) => Some(error),
-            Self::Lost | Self::Refused(_) | Self::Rejected(_) | Self::Timeout(_) | Self::Unsupported(_) => {
-                None
-            }
+            Self::Lost
+            | Self::NoRequest
+            | Self::NoExtendedConnect
+            | Self::Refused(_)
+            | Self::Rejected(_)
+            | Self::Timeout(_)
+            | Self::Unsupported(_) => None,
         }
     }
 }
@@ -171,19 +184,14 @@ impl Error {
             Self::Connect(_) => ErrorKind::Unreachable,
             Self::Proxy(_) => ErrorKind::Proxy,
             Self::Tls(_) => ErrorKind::Tls,
-            Self::Refused(_) | Self::Rejected(_) | Self::Redirect(_) => ErrorKind::Refused,
+            Self::Refused(_) | Self::Rejected(_) | Self::Redirect(_) | Self::NoExtendedConnect => {
+                ErrorKind::Refused
+            }
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Protocol(_) | Self::Handshake(_) | Self::ProxyHeader(_) => ErrorKind::Peer,
             Self::Send(_) => ErrorKind::Send,
-            Self::Io(_) | Self::Lost => ErrorKind::Lost,
+            Self::Io(_) | Self::Lost | Self::NoRequest => ErrorKind::Lost,
         }
-    }
-
-    /// Whether the peer went away before it sent a byte, as health checks, port scans and the spare connections of
-    /// browsers do: nothing that a server need log.
-    #[must_use]
-    pub const fn is_probe(&self) -> bool {
-        matches!(self, Self::Handshake(HandshakeError::UnexpectedEof { received: 0 }))
     }
 
     /// Whether the same call, or a new connection, may succeed later without a change of anything here. After a
@@ -205,6 +213,8 @@ impl Error {
             Self::Send(error) => error.kind() == SendErrorKind::Full,
             Self::Protocol(_)
             | Self::ProxyHeader(_)
+            | Self::NoRequest
+            | Self::NoExtendedConnect
             | Self::Reason(_)
             | Self::Rejected(_)
             | Self::Redirect(_)

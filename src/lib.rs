@@ -6,6 +6,10 @@
 //! | `blocking`   | the engine over `std::io::{Read, Write}`                                | `std`   |
 //! | `tokio`      | the engine over tokio's byte streams, with deadlines                    | `tokio` |
 //! | `client`     | a client that comes back when its connection is lost                    | `client` |
+//! | `http`       | requests that an HTTP library has parsed                                | `http`  |
+//! | `hyper`      | the servers of hyper 1, over HTTP/1.1 and HTTP/2                        | `hyper` |
+//! | `axum`       | an extractor for axum                                                   | `axum`  |
+//! | `http2`      | a client's WebSockets over HTTP/2                                       | `http2` |
 //!
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
@@ -26,6 +30,8 @@ extern crate std;
 
 #[cfg(feature = "std")]
 mod admission;
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "std")]
 pub mod blocking;
 #[cfg(feature = "tokio")]
@@ -36,6 +42,12 @@ pub mod client;
 mod error;
 #[cfg(feature = "std")]
 mod forwarded;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http2")]
+pub mod http2;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 #[cfg(feature = "std")]
 mod network_error;
 #[cfg(feature = "std")]

@@ -381,7 +381,7 @@ async fn client_is_seen(proxy: &Proxy, notes: &mut UnboundedReceiver<Note>) {
         match noted(notes).await {
             Note::Client(client) => break client,
             // A health check, or the test that looks whether the proxy listens.
-            Note::Ended(Err(error)) => assert!(error.is_probe(), "{error:?}"),
+            Note::Ended(Err(error)) => assert!(matches!(error, taut::Error::NoRequest), "{error:?}"),
             Note::Ended(Ok(())) => panic!("it is open"),
         }
     };

@@ -23,11 +23,13 @@ use taut::tokio::{Options, accept_with};
 /// Every file in `examples/`; each has its tests below.
 const EXAMPLES: &[&str] = &[
     "autobahn_client",
+    "axum_echo",
     "chat",
     "echo_client",
     "echo_server",
     "echo_server_blocking",
     "echo_server_mio",
+    "h2_bridge",
     "line_client",
     "reconnecting_client",
     "split_halves",
@@ -38,6 +40,7 @@ const EXAMPLES: &[&str] = &[
 /// Those that Cargo builds with a feature that is not compiled in are not there.
 fn is_built(example: &&str) -> bool {
     match *example {
+        "axum_echo" => cfg!(feature = "axum"),
         "reconnecting_client" => cfg!(feature = "client"),
         _ => true,
     }
@@ -213,7 +216,7 @@ mod line_client_ends_with {
 
     #[test]
     fn status_2_if_the_command_line_is_wrong() {
-        let wrong: [&[&str]; 8] = [
+        let mut wrong: Vec<&[&str]> = vec![
             &[],
             &["--unknown", "ws://127.0.0.1/"],
             &["ws://127.0.0.1/", "ws://127.0.0.1/"],
@@ -221,8 +224,10 @@ mod line_client_ends_with {
             &["--max-message", "many", "ws://127.0.0.1/"],
             &["http://127.0.0.1/"],
             &["ws://127.0.0.1:0/"],
-            &["wss://127.0.0.1/"],
         ];
+        if cfg!(not(feature = "rustls")) {
+            wrong.push(&["wss://127.0.0.1/"]);
+        }
         for arguments in wrong {
             Program::start("line_client", arguments).fails_with(2, "line_client: ");
         }
@@ -583,6 +588,54 @@ mod wss_client {
     }
 }
 
+#[cfg(feature = "axum")]
+mod axum_echo {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_over_http1_and_http2() {
+        let (_server, url) = serve("axum_echo", &["--max-message", "1000000", "--deflate"]);
+        let target = url.trim_start_matches("ws://");
+        let (_bridge, bridged) = serve("h2_bridge", &["to-h2", target]);
+        let long = "0123456789abcdef".repeat(1 << 15);
+        let lines = ["", "hello", "¿qué tal? 😀", &long, "end"];
+        for url in [url, bridged] {
+            let mut client = Program::start("line_client", &[&url]);
+            client.write_and_end(lines.join("\n") + "\n");
+            let ending = client.finish();
+            assert_eq!((ending.status, &*ending.stderr), (0, ""));
+            assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        }
+    }
+
+    #[test]
+    fn the_server_keeps_its_limit() {
+        let (_server, url) = serve("axum_echo", &["--max-message", "10"]);
+        let mut client = Program::start("line_client", &[&url]);
+        client.say("0123456789a");
+        client.fails_with(7, "1009");
+    }
+
+    #[test]
+    fn health_checks_are_answered() {
+        let (_server, url) = serve("axum_echo", &[]);
+        let mut stream = connect(&url);
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nwell\n"), "{answer}");
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        let wrong: [&[&str]; 4] =
+            [&["--max-message", "many", "a"], &["--max-message"], &["--unknown", "a"], &["a", "b"]];
+        for arguments in wrong {
+            Program::start("axum_echo", arguments).fails_with(1, "usage: axum_echo");
+        }
+    }
+}
+
 mod split_halves {
     use super::*;
 
@@ -598,6 +651,37 @@ mod split_halves {
         assert_eq!(client.line(), "closed with 1000");
         let ending = client.finish();
         assert_eq!((ending.status, &*ending.stderr), (0, ""));
+    }
+}
+
+mod h2_bridge {
+    use super::*;
+
+    /// From HTTP/1.1 to HTTP/2, and back.
+    #[test]
+    fn two_bridges_make_one_way() {
+        let (_server, url) = serve("echo_server", &["--subprotocol", "chat"]);
+        let (_back, url) = serve("h2_bridge", &["from-h2", url.trim_start_matches("ws://")]);
+        let (_forth, url) = serve("h2_bridge", &["to-h2", url.trim_start_matches("ws://")]);
+        let request = ClientRequest::new("a", "/").unwrap().subprotocol("chat").unwrap();
+        let mut socket = blocking::connect_over(connect(&url), &request, Options::new()).unwrap();
+        assert_eq!(socket.connection().agreement().subprotocol(), Some("chat"));
+        for message in [Message::text("Hello"), Message::binary(vec![7; 300_000])] {
+            socket.send(message.clone()).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(message));
+        }
+        assert!(socket.close(CloseCode::NORMAL, "").unwrap().clean);
+    }
+
+    #[test]
+    fn a_target_without_http2_is_told() {
+        let (_server, url) = serve("echo_server", &[]);
+        let mut bridge =
+            Program::start("h2_bridge", &["to-h2", url.trim_start_matches("ws://"), "127.0.0.1:0"]);
+        bridge.end_input();
+        let ending = bridge.finish();
+        assert_eq!(ending.status, 1);
+        assert!(ending.stderr.starts_with("h2_bridge: "), "{}", ending.stderr);
     }
 }
 

@@ -8,6 +8,9 @@
 mod chromium;
 #[path = "interop/exchange.rs"]
 mod exchange;
+#[cfg(feature = "axum")]
+#[path = "interop/http2.rs"]
+mod http2;
 #[path = "interop/parameters.rs"]
 mod parameters;
 

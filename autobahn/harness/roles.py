@@ -87,7 +87,10 @@ class Failed(Exception):
 class Role:
     """One role of the testee: a thread to run it, and what is known of it so far."""
 
-    def __init__(self, name, testee, flags, wstest, selection, folder, tls=False, through_nginx=False):
+    def __init__(
+        self, name, testee, flags, wstest, selection, folder, tls=False, through_nginx=False, bridge=None
+    ):
+        """`bridge` is the program that carries the testee's HTTP/2 to the suite, which speaks HTTP/1.1."""
         self.name = name
         # Cases announced by the suite, cases begun, and the one that runs.
         self.total = 0
@@ -99,6 +102,7 @@ class Role:
         self.folder = folder
         self._testee = testee
         self._flags = tuple(flags)
+        self._bridge = bridge
         self._wstest = wstest
         self._selection = selection
         self._certificate = Certificate(folder) if tls else None
@@ -156,6 +160,8 @@ class Role:
         finally:
             self._children.stop_all()
         self._look_for("testee.log", r"panicked at", "the testee panicked")
+        if self._bridge:
+            self._look_for("bridge.log", r"panicked at", "the bridge panicked")
         self._look_for("wstest.log", r"^Traceback", "wstest raised an exception")
         self._read_report()
 
@@ -168,9 +174,11 @@ class Role:
         if self._certificate and not self._through_nginx:
             flags += ("--pem", str(self._certificate.chain), str(self._certificate.key))
         testee = self._start_testee(*flags, "127.0.0.1:0")
-        address = self._address_of(testee)
+        address = self._address_of(testee, "testee")
         if self._through_nginx:
             address = self._start_nginx(address)
+        if self._bridge:
+            address = self._start_bridge("to-h2", address)
         wstest, reader = self._start_wstest(
             "fuzzingclient",
             {
@@ -202,6 +210,9 @@ class Role:
         self._wait_until_listening(wstest, port, "wstest")
         if self._through_nginx:
             url = f"{self._scheme}://{self._start_nginx(f'127.0.0.1:{port}')}"
+        if self._bridge:
+            url = f"ws://{self._start_bridge('from-h2', f'127.0.0.1:{port}')}"
+            flags += ("--h2",)
         testee = self._start_testee(url, *flags)
         status = testee.wait()
         if status != 0:
@@ -231,6 +242,14 @@ class Role:
                 (self._testee, *arguments), stdout=log, stderr=subprocess.STDOUT
             )
         return self._process_of_testee
+
+    def _start_bridge(self, direction, target):
+        """Starts the bridge and returns the address on which it listens."""
+        with open(self.folder / "bridge.log", "wb") as log:
+            bridge = self._children.start(
+                (self._bridge, direction, target, "127.0.0.1:0"), stdout=log, stderr=subprocess.STDOUT
+            )
+        return self._address_of(bridge, "bridge")
 
     def _start_wstest(self, mode, specification):
         specification = {
@@ -274,14 +293,14 @@ class Role:
                             self._report_problem("the selection holds no case of the suite")
                             _signal_group(wstest, signal.SIGTERM)
 
-    def _address_of(self, testee):
-        log = self.folder / "testee.log"
+    def _address_of(self, process, name):
+        log = self.folder / f"{name}.log"
 
         def printed():
             return re.search(r"\b127\.0\.0\.1:[1-9]\d*", log.read_text(errors="replace"))
 
-        if not _wait_for(lambda: printed() or testee.poll() is not None, START_SECONDS) or not printed():
-            raise Failed(f"the testee did not print its address{self._end_of('testee.log')}")
+        if not _wait_for(lambda: printed() or process.poll() is not None, START_SECONDS) or not printed():
+            raise Failed(f"the {name} did not print its address{self._end_of(f'{name}.log')}")
         return printed().group()
 
     def _wait_until_listening(self, process, port, name):

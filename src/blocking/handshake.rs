@@ -12,14 +12,15 @@ use crate::error::{Deadline, Error};
 use crate::options::Options;
 use crate::proto::Output;
 use crate::proto::handshake::{
-    Accept, ClientHandshake, ClientRequest, Reject, Request, ServerHandshake, WebSocketUri,
+    Accept, ClientHandshake, ClientRequest, HandshakeError, Reject, Request, ServerHandshake, WebSocketUri,
 };
 use crate::random::{RandomMasks, nonce};
 
 /// Waits for a client's handshake and accepts it with the default settings. `TCP_NODELAY` is set first.
 ///
 /// # Errors
-/// [`Error::Handshake`] once the client was told what is wrong with its request, or [`Error::Io`].
+/// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::NoRequest`] if it went away
+/// before its first byte, or [`Error::Io`].
 pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Error> {
     accept_with(stream, Options::new(), |_| Ok(Accept::new()))
 }
@@ -44,7 +45,10 @@ where
             Err(error) => {
                 // The client's loss if it does not take the answer.
                 let _ = answer(handshake.output(), &mut stream);
-                return Err(error.into());
+                return Err(match error {
+                    HandshakeError::UnexpectedEof { received: 0 } => Error::NoRequest,
+                    error => error.into(),
+                });
             }
         }
         if start.elapsed() >= options.handshake_timeout {

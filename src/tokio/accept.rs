@@ -18,15 +18,17 @@ use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
 use crate::proto::Output;
-use crate::proto::handshake::{Accept, BuildError, Pending, Reject, Request, ServerHandshake};
+use crate::proto::handshake::{
+    Accept, Answer, BuildError, HandshakeError, Pending, Reject, Request, ServerHandshake,
+};
 
 /// Waits for a client's handshake and accepts it, without a subprotocol, under the default [`Options`].
 ///
 /// A `TcpStream` is set to `TCP_NODELAY` first: small messages must not wait for others to fill a segment.
 ///
 /// # Errors
-/// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::Io`], or
-/// [`Error::Timeout`] after [`Options::handshake_timeout`].
+/// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::NoRequest`] if it went away
+/// before its first byte, [`Error::Io`], or [`Error::Timeout`] after [`Options::handshake_timeout`].
 pub fn accept<S>(stream: S) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -36,7 +38,7 @@ where
 
 /// Waits for a client's handshake, lets `decide` look at the request, and does as it says: accepts it with
 /// a subprotocol and fields, or refuses it with an HTTP answer. To take the decision asynchronously, use
-/// [`Incoming`].
+/// [`Incoming`]; to answer requests for other things, [`Arrival`].
 ///
 /// # Errors
 /// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
@@ -85,46 +87,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     ///
     /// # Errors
     /// As [`accept`].
-    pub fn read(mut stream: S, options: Options) -> impl Future<Output = Result<Self, Error>> {
-        set_nodelay(&stream);
+    pub fn read(stream: S, options: Options) -> impl Future<Output = Result<Self, Error>> {
+        let read = Arrival::read(stream, options);
         // An `async fn` would hold its arguments twice.
         async move {
-            let start = Instant::now();
-            let mut handshake = ServerHandshake::with_limits(options.limits);
-            let mut came = false;
-            let read = async {
-                loop {
-                    match handshake.poll() {
-                        Ok(Some(pending)) => return Ok(pending),
-                        Ok(None) => {}
-                        Err(error) => return Err(Error::from(error)),
-                    }
-                    match read_head(&mut stream, |head| handshake.feed(head)).await {
-                        Ok(1..) => came = true,
-                        Ok(0) => handshake.input_eof(),
-                        Err(error) if !came && is_gone(&error) => handshake.input_eof(),
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-            };
-            // Answers to what is no request are rare, and not to take room for others.
-            match timeout(options.handshake_timeout, read).await {
-                Ok(Ok(pending)) => {
-                    let left = options.handshake_timeout.saturating_sub(start.elapsed());
-                    Ok(Self { stream, pending, options, left })
-                }
-                Ok(Err(error)) => {
-                    // The client's loss if it does not take the answer.
-                    let time = options.pace.close_timeout;
-                    let _ = Box::pin(answer(&mut stream, handshake.output(), time)).await;
-                    Err(error)
-                }
-                Err(_) => {
-                    handshake.time_out();
-                    // The time is over: what the stream does not take at once is not sent.
-                    let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
-                    Err(Error::Timeout(Deadline::Handshake))
-                }
+            match read.await? {
+                Some(Arrival::WebSocket(incoming)) => Ok(incoming),
+                Some(Arrival::Plain(plain)) => Err(plain.refuse().await),
+                None => Err(Error::NoRequest),
             }
         }
     }
@@ -171,6 +141,140 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
         let mut output = self.pending.reject(reject);
         answer(&mut self.stream, &mut output, self.options.pace.close_timeout).await
+    }
+}
+
+/// What came over a stream: for servers that answer more than WebSockets, such as health checks.
+///
+/// ```no_run
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), taut::Error> {
+/// use taut::proto::handshake::{Accept, Answer};
+/// use taut::tokio::{Arrival, Options};
+///
+/// match Arrival::read(stream, Options::new()).await? {
+///     Some(Arrival::WebSocket(incoming)) => drop(incoming.accept(Accept::new()).await?),
+///     Some(Arrival::Plain(plain)) if plain.request().target() == "/health" => {
+///         plain.answer(Answer::new(200)?.body("well")).await?;
+///     }
+///     Some(Arrival::Plain(plain)) => drop(plain.refuse().await),
+///     None => {}
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
+pub enum Arrival<S> {
+    /// A valid request for a WebSocket.
+    WebSocket(Incoming<S>),
+    /// A request for something else.
+    Plain(Plain<S>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Arrival<S> {
+    /// Waits for a client's request; `None` if the client goes away before its first byte.
+    ///
+    /// Cancel safe: dropped, it closes the stream.
+    ///
+    /// # Errors
+    /// As [`accept`], of a request that asks for a WebSocket, or is not HTTP/1.
+    pub fn read(mut stream: S, options: Options) -> impl Future<Output = Result<Option<Self>, Error>> {
+        set_nodelay(&stream);
+        async move {
+            let start = Instant::now();
+            let mut handshake = ServerHandshake::with_limits(options.limits);
+            let mut came = false;
+            let read = async {
+                loop {
+                    match handshake.poll() {
+                        Ok(Some(pending)) => return Ok(pending),
+                        Ok(None) => {}
+                        Err(error) => return Err(Error::from(error)),
+                    }
+                    match read_head(&mut stream, |head| handshake.feed(head)).await {
+                        Ok(1..) => came = true,
+                        Ok(0) => handshake.input_eof(),
+                        Err(error) if !came && is_gone(&error) => handshake.input_eof(),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            };
+            // Answers to what is no request are rare, and not to take room for others.
+            match timeout(options.handshake_timeout, read).await {
+                Ok(Ok(pending)) => {
+                    let left = options.handshake_timeout.saturating_sub(start.elapsed());
+                    Ok(Some(Self::WebSocket(Incoming { stream, pending, options, left })))
+                }
+                Ok(Err(Error::Handshake(HandshakeError::UnexpectedEof { received: 0 }))) => Ok(None),
+                Ok(Err(Error::Handshake(reason))) if handshake.plain_request().is_some() => {
+                    Ok(Some(Self::Plain(Plain(Box::new(Unasked { stream, handshake, options, reason })))))
+                }
+                Ok(Err(error)) => {
+                    // The client's loss if it does not take the answer.
+                    let time = options.pace.close_timeout;
+                    let _ = Box::pin(answer(&mut stream, handshake.output(), time)).await;
+                    Err(error)
+                }
+                Err(_) => {
+                    handshake.time_out();
+                    // The time is over: what the stream does not take at once is not sent.
+                    let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
+                    Err(Error::Timeout(Deadline::Handshake))
+                }
+            }
+        }
+    }
+}
+
+/// A valid request of HTTP/1 that does not ask for a WebSocket. Dropping it closes the stream without an answer.
+#[derive(Debug)]
+pub struct Plain<S>(Box<Unasked<S>>);
+
+#[derive(Debug)]
+struct Unasked<S> {
+    stream: S,
+    handshake: ServerHandshake,
+    options: Options,
+    /// Why it is none for a WebSocket.
+    reason: HandshakeError,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Plain<S> {
+    /// The request; its body, if it has one, was not read.
+    ///
+    /// # Panics
+    /// Never: there is one.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        self.0.handshake.plain_request().expect("this was made of a request")
+    }
+
+    /// The stream, to see who the peer is.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.0.stream
+    }
+
+    /// Answers the request, and closes the stream.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Timeout`].
+    pub async fn answer(mut self, answer_with: impl Into<Answer>) -> Result<(), Error> {
+        self.0.handshake.answer(answer_with);
+        self.written().await
+    }
+
+    /// Tells the client that it should have asked for a WebSocket, as [`accept`] does; gives the error that this
+    /// gives.
+    pub async fn refuse(mut self) -> Error {
+        // The client's loss if it does not take the answer.
+        let _ = Box::pin(self.written()).await;
+        self.0.reason.into()
+    }
+
+    async fn written(&mut self) -> Result<(), Error> {
+        let Unasked { stream, handshake, options, .. } = &mut *self.0;
+        answer(stream, handshake.output(), options.pace.close_timeout).await
     }
 }
 
@@ -228,7 +332,7 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Small messages must not wait for others to fill a segment. Streams other than TCP have no such delay.
-pub(super) fn set_nodelay<S: 'static>(stream: &S) {
+pub(crate) fn set_nodelay<S: 'static>(stream: &S) {
     if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
         // A socket that refuses this is broken, which the next read tells.
         let _ = tcp.set_nodelay(true);

@@ -46,7 +46,9 @@ mod websocket;
 mod write;
 
 pub use crate::options::Options;
-pub use accept::{Incoming, accept, accept_with};
+#[cfg(feature = "http2")]
+pub(crate) use accept::set_nodelay;
+pub use accept::{Arrival, Incoming, Plain, accept, accept_with};
 #[cfg(not(feature = "rustls"))]
 pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy};
 #[cfg(feature = "rustls")]

@@ -130,9 +130,15 @@ fn judge(plan: &Plan, fates: &[Fate], ended: &Ended, output: &[u8], blocking: bo
             kind => has(Fate::Error(kind)),
         },
         // A peer that is gone before it said a word.
-        Err(error) if error.is_probe() && !blocking && has(Fate::Error(ErrorKind::ConnectionReset)) => true,
+        Err(error)
+            if matches!(error, Error::NoRequest)
+                && !blocking
+                && has(Fate::Error(ErrorKind::ConnectionReset)) =>
+        {
+            true
+        }
         // The end of the stream is that of the head.
-        Err(Error::Handshake(_) | Error::Lost) => has(Fate::Nothing),
+        Err(Error::Handshake(_) | Error::Lost | Error::NoRequest) => has(Fate::Nothing),
         Err(Error::Timeout(Deadline::Handshake)) => !blocking && has(Fate::Silence),
         // The handshake was done.
         Err(Error::Timeout(_)) => has(Fate::Silence) && output.ends_with(b"\r\n\r\n"),

@@ -28,7 +28,7 @@ async fn a_page_in_chromium() {
             println!("a connection ended: {end:?}");
         }
     }
-    let (chromium, uri) = Chromium::start().await;
+    let (chromium, uri) = Chromium::start("page").await;
     let mut tools = Tools::connect(&uri).await;
     tools.open(&page).await;
     let verdict = in_time("the page", tools.evaluate("finished")).await.unwrap();
@@ -105,18 +105,24 @@ async fn echo(stream: TcpStream) -> Result<(), String> {
 }
 
 /// A headless Chromium that ends with the test.
-struct Chromium {
+pub(super) struct Chromium {
     process: Child,
     profile: PathBuf,
 }
 
 impl Chromium {
     /// Starts it; gives the URI of its DevTools, too.
-    async fn start() -> (Self, String) {
-        let profile = folder().join(format!("chromium-{}", std::process::id()));
+    pub(super) async fn start(name: &str) -> (Self, String) {
+        let profile = folder().join(format!("chromium-{}-{name}", std::process::id()));
         let mut command = Command::new("chromium");
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]);
-        command.args(["--no-first-run", "--window-size=1280,720", "about:blank"]);
+        // Tests make their certificates themselves.
+        command.args([
+            "--ignore-certificate-errors",
+            "--no-first-run",
+            "--window-size=1280,720",
+            "about:blank",
+        ]);
         command.arg(format!("--user-data-dir={}", profile.display())).stderr(Stdio::piped());
         let mut process = spawn(command);
         let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
@@ -132,7 +138,7 @@ impl Chromium {
         panic!("Chromium does not tell where its DevTools listen: {said}");
     }
 
-    async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         self.process.kill().await.expect("it runs");
     }
 }
@@ -146,7 +152,7 @@ impl Drop for Chromium {
 }
 
 /// Our client on Chromium's server: commands and answers are texts of JSON.
-struct Tools {
+pub(super) struct Tools {
     exchange: Exchange,
     commands: usize,
     session: String,
@@ -155,7 +161,7 @@ struct Tools {
 }
 
 impl Tools {
-    async fn connect(uri: &str) -> Self {
+    pub(super) async fn connect(uri: &str) -> Self {
         let uri = WebSocketUri::parse(uri).expect("Chromium prints a URI");
         let stream = TcpStream::connect((uri.host(), uri.port())).await.expect("Chromium listens");
         let options = Options::new().close_timeout(CLOSE_TIMEOUT);
@@ -168,7 +174,7 @@ impl Tools {
     }
 
     /// Opens a page, and waits until it is there.
-    async fn open(&mut self, url: &str) {
+    pub(super) async fn open(&mut self, url: &str) {
         let created = self.call("Target.createTarget", r#"{"url":"about:blank"}"#).await;
         let target = format!(r#"{{"targetId":"{}","flatten":true}}"#, value(&created, "targetId"));
         let attached = self.call("Target.attachToTarget", &target).await;
@@ -180,7 +186,7 @@ impl Tools {
         }
     }
 
-    async fn evaluate(&mut self, expression: &str) -> String {
+    pub(super) async fn evaluate(&mut self, expression: &str) -> String {
         let parameters = r#""awaitPromise":true,"returnByValue":true"#;
         self.call("Runtime.evaluate", &format!(r#"{{"expression":"{expression}",{parameters}}}"#)).await
     }

@@ -81,7 +81,10 @@ async fn a_trusted_proxy_without_a_header_is_refused() {
         peer.finish();
         let error = ends(proxies().read(stream, proxy(), &mut OPTIONS.clone())).await.unwrap_err();
         let Error::ProxyHeader(found) = &error else { panic!("{error:?}") };
-        assert_eq!((found, error.kind(), error.is_probe()), (&expected, ErrorKind::Peer, false));
+        assert_eq!(
+            (found, error.kind(), matches!(error, taut::Error::NoRequest)),
+            (&expected, ErrorKind::Peer, false)
+        );
         assert!(error.to_string().contains("PROXY protocol"), "{error}");
     }
     let (stream, peer) = pair(1 << 16);
@@ -97,11 +100,11 @@ async fn a_health_check_can_be_told() {
         let (stream, peer) = pair(1 << 16);
         end(&peer);
         let error = ends(proxies().read(stream, proxy(), &mut OPTIONS.clone())).await.unwrap_err();
-        assert!(error.is_probe(), "{error:?}");
+        assert!(matches!(error, taut::Error::NoRequest), "{error:?}");
         let (stream, peer) = pair(1 << 16);
         end(&peer);
         let error = ends(Incoming::read(stream, OPTIONS)).await.unwrap_err();
-        assert!(error.is_probe(), "{error:?}");
+        assert!(matches!(error, taut::Error::NoRequest), "{error:?}");
         // With a byte it is an error like others.
         let (stream, peer) = pair(1 << 16);
         peer.push(b"G");
@@ -109,7 +112,7 @@ async fn a_health_check_can_be_told() {
         assert!(polled(3, &mut reading).await.is_none());
         end(&peer);
         let error = ends(reading).await.unwrap_err();
-        assert!(!error.is_probe(), "{error:?}");
+        assert!(!matches!(error, taut::Error::NoRequest), "{error:?}");
         let expected = matches!(error, Error::Handshake(HandshakeError::UnexpectedEof { received: 1 }));
         assert_eq!(expected, !reset, "{error:?}");
     }

@@ -123,7 +123,10 @@ where
 
 fn problem(error: &Error) -> TlsProblem {
     let Error::Tls(found) = error else { panic!("{error:?}") };
-    assert_eq!((found.host(), error.kind(), error.is_probe()), ("", ErrorKind::Tls, false));
+    assert_eq!(
+        (found.host(), error.kind(), matches!(error, taut::Error::NoRequest)),
+        ("", ErrorKind::Tls, false)
+    );
     assert!(std::error::Error::source(found).is_some(), "the cause is kept");
     found.problem()
 }
@@ -387,7 +390,7 @@ async fn a_health_check_can_be_told() {
             peer.finish()
         }
         let error = ends(acceptor.wrap(stream, &mut OPTIONS.clone())).await.unwrap_err();
-        assert!(error.is_probe(), "{error:?}");
+        assert!(matches!(error, taut::Error::NoRequest), "{error:?}");
         let (stream, peer) = pair(1 << 16);
         peer.push(&[22]);
         let mut options = OPTIONS;
@@ -399,7 +402,7 @@ async fn a_health_check_can_be_told() {
             peer.finish()
         }
         let error = ends(wrapping).await.unwrap_err();
-        assert!(!error.is_probe(), "{error:?}");
+        assert!(!matches!(error, taut::Error::NoRequest), "{error:?}");
     }
 }
 

@@ -21,7 +21,7 @@ use super::body::{BodyReader, Progress};
 use super::deflate;
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
-use super::fields::{Response, is_token};
+use super::fields::{Fields, Response, is_token};
 use super::head::{FieldLines, Scanner, at_most_one, check_connection, only, with_room};
 use super::key::{accept_key, key_text};
 use super::uri::{WebSocketUri, checked_resource, split_authority};
@@ -97,6 +97,47 @@ impl ClientRequest {
     pub fn field(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
         self.lines.push(name, value)?;
         Ok(self)
+    }
+
+    /// The host, with the port if it is not the default one: in HTTP/2, `:authority`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Path and query: in HTTP/2, `:path`.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// The header fields of an extended CONNECT (RFC 8441 §5), for an implementation of HTTP/2.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        let mut fields = Fields::default();
+        fields.push("Sec-WebSocket-Version", b"13");
+        if !self.subprotocols.is_empty() {
+            fields.push("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+        }
+        #[cfg(feature = "deflate")]
+        if !self.deflate.is_empty() {
+            let offers: Vec<_> = self.deflate.iter().map(|&wish| deflate::offer(wish)).collect();
+            fields.push("Sec-WebSocket-Extensions", offers.join(", ").as_bytes());
+        }
+        self.lines.iter().for_each(|(name, value)| fields.push(name, value.as_bytes()));
+        fields
+    }
+
+    /// What the fields of the 2xx that answers an extended CONNECT agree to.
+    ///
+    /// # Errors
+    /// A [`HandshakeError`] if that is not what this request offers.
+    pub fn confirm(&self, fields: &Fields) -> Result<Agreement, HandshakeError> {
+        #[cfg(feature = "deflate")]
+        let offers = &self.deflate[..];
+        #[cfg(not(feature = "deflate"))]
+        let offers = &[];
+        confirm(fields, &self.subprotocols, offers)
     }
 
     fn from_valid(host: &str, resource: &str) -> Self {
@@ -290,16 +331,11 @@ impl ClientHandshake {
         if only(fields, "Sec-WebSocket-Accept")? != self.accept {
             return Err(HandshakeError::Accept);
         }
-        let mut agreement = Agreement::new();
-        if let Some(value) = at_most_one(fields, "Sec-WebSocket-Extensions")? {
-            self.agree(&Extension::parse([value])?, &mut agreement)?;
-        }
-        // RFC 6455 §4.2.2: a server that agrees to no subprotocol sends no such field; whether to go on
-        // without is for the caller to say.
-        if let Some(value) = at_most_one(fields, "Sec-WebSocket-Protocol")? {
-            let chosen = self.subprotocols.iter().find(|offered| offered.as_bytes() == value);
-            agreement = agreement.with_subprotocol(chosen.ok_or(HandshakeError::SubprotocolNotOffered)?);
-        }
+        #[cfg(feature = "deflate")]
+        let offers = &self.deflate[..];
+        #[cfg(not(feature = "deflate"))]
+        let offers = &[];
+        let agreement = confirm(fields, &self.subprotocols, offers)?;
         Ok(Established {
             response,
             agreement,
@@ -307,20 +343,6 @@ impl ClientHandshake {
             eof: self.eof,
             output: mem::replace(&mut self.output, Output::new(Role::Client)),
         })
-    }
-
-    /// RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the connection.
-    #[cfg(feature = "deflate")]
-    fn agree(&self, chosen: &[Extension<'_>], agreement: &mut Agreement) -> Result<(), HandshakeError> {
-        if let Some(agreed) = deflate::confirm(&self.deflate, chosen)? {
-            *agreement = mem::take(agreement).with_deflate(agreed);
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "deflate"))]
-    const fn agree(&self, _: &[Extension<'_>], _: &mut Agreement) -> Result<(), HandshakeError> {
-        Err(HandshakeError::ExtensionNotOffered)
     }
 }
 
@@ -332,6 +354,48 @@ impl fmt::Debug for ClientHandshake {
             .field("over", &self.over)
             .finish_non_exhaustive()
     }
+}
+
+/// What the server agreed to (RFC 6455 §4.1).
+fn confirm(
+    fields: &Fields,
+    subprotocols: &[Box<str>],
+    offers: &[Offer],
+) -> Result<Agreement, HandshakeError> {
+    let mut agreement = Agreement::new();
+    if let Some(value) = at_most_one(fields, "Sec-WebSocket-Extensions")? {
+        agree(&Extension::parse([value])?, offers, &mut agreement)?;
+    }
+    // RFC 6455 §4.2.2: a server that agrees to no subprotocol sends no such field; whether to go on
+    // without is for the caller to say.
+    if let Some(value) = at_most_one(fields, "Sec-WebSocket-Protocol")? {
+        let chosen = subprotocols.iter().find(|offered| offered.as_bytes() == value);
+        agreement = agreement.with_subprotocol(chosen.ok_or(HandshakeError::SubprotocolNotOffered)?);
+    }
+    Ok(agreement)
+}
+
+#[cfg(feature = "deflate")]
+type Offer = Deflate;
+#[cfg(not(feature = "deflate"))]
+type Offer = ();
+
+/// RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the connection.
+#[cfg(feature = "deflate")]
+fn agree(
+    chosen: &[Extension<'_>],
+    offers: &[Offer],
+    agreement: &mut Agreement,
+) -> Result<(), HandshakeError> {
+    if let Some(agreed) = deflate::confirm(offers, chosen)? {
+        *agreement = mem::take(agreement).with_deflate(agreed);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "deflate"))]
+const fn agree(_: &[Extension<'_>], _: &[Offer], _: &mut Agreement) -> Result<(), HandshakeError> {
+    Err(HandshakeError::ExtensionNotOffered)
 }
 
 /// A handshake that the server agreed to. Frames that came with its answer wait inside.
@@ -398,7 +462,8 @@ mod tests {
 
     use super::*;
     use crate::proto::handshake::UriError;
-    use crate::proto::handshake::server::{Accept, Reject, ServerHandshake};
+    use crate::proto::handshake::reject::Reject;
+    use crate::proto::handshake::server::{Accept, ServerHandshake};
     use crate::proto::message::{Event, Message};
 
     const NONCE: [u8; 16] = *b"the sample nonce";

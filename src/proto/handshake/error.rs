@@ -54,8 +54,10 @@ pub enum HandshakeError {
     },
 
     // Of a request.
-    /// RFC 6455 §4.2.1: a method other than GET.
+    /// RFC 6455 §4.2.1: a method other than GET; in HTTP/2, other than CONNECT.
     Method,
+    /// RFC 8441 §4: a CONNECT without `:protocol`, which asks for a tunnel, or with another one than `websocket`.
+    Protocol,
     /// A request with a body, which could hide a second request from a proxy.
     Body,
     /// RFC 6455 §4.2.1: a request target that is neither a path nor an `http` URI on the host of the Host field.
@@ -111,6 +113,8 @@ impl HandshakeError {
             | Self::Key
             | Self::Subprotocols => Some(400),
             Self::Method => Some(405),
+            // RFC 9220 §3 says so of HTTP/3, where RFC 8441 is silent.
+            Self::Protocol => Some(501),
             // RFC 6455 §4.2.2: for another version, "an appropriate HTTP error code (such as 426 Upgrade
             // Required)". RFC 9110 §15.5.22 has 426 for a request that would do after an upgrade.
             Self::Upgrade | Self::Version => Some(426),
@@ -158,7 +162,8 @@ impl fmt::Display for HandshakeError {
             Self::HttpVersion => "HTTP version is not 1.1, which WebSocket needs",
             Self::Upgrade => "field Upgrade does not name websocket: this is for WebSocket only",
             Self::Connection => "field Connection does not have the token Upgrade",
-            Self::Method => "method is not GET, which WebSocket needs",
+            Self::Method => "method is not GET (in HTTP/2, CONNECT), which WebSocket needs",
+            Self::Protocol => ":protocol of the CONNECT is not websocket: there is nothing else here",
             Self::Body => "request has a body: send it without Content-Length and Transfer-Encoding",
             Self::Target => "request target is neither a path nor an http URI on the host of the Host field",
             Self::Host => "field Host is not a host with or without a port",
@@ -208,6 +213,8 @@ pub enum BuildError {
     SubprotocolNotOffered(Box<str>),
     /// A status that does not refuse, or that has no body: 300 to 599 do, save 304.
     Status(u16),
+    /// A status that is not final, or none of HTTP: 200 to 599 are.
+    AnswerStatus(u16),
 }
 
 impl fmt::Display for BuildError {
@@ -228,6 +235,7 @@ impl fmt::Display for BuildError {
             Self::Status(status) => {
                 write!(f, "status {status} does not refuse with a body: take one from 300 to 599, not 304")
             }
+            Self::AnswerStatus(status) => write!(f, "status {status} is not final: take one from 200 to 599"),
         }
     }
 }
@@ -271,6 +279,7 @@ mod tests {
             (Connection, Some(400), "Connection"),
             (Extensions { at: 5 }, Some(400), "byte 5"),
             (Method, Some(405), "GET"),
+            (Protocol, Some(501), ":protocol"),
             (Body, Some(400), "Content-Length"),
             (Target, Some(400), "target"),
             (Host, Some(400), "Host"),

@@ -88,6 +88,15 @@ impl Fields {
     }
 }
 
+/// Names and values, in this order. Spaces around values are left out.
+impl<'a> FromIterator<(&'a str, &'a [u8])> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(pairs: I) -> Self {
+        let mut fields = Self::default();
+        pairs.into_iter().for_each(|(name, value)| fields.push(name, value));
+        fields
+    }
+}
+
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -111,8 +120,25 @@ pub struct Request {
     pub(super) fields: Fields,
 }
 
+/// How a request asks for a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Via {
+    /// In HTTP/1.1: GET with an Upgrade field, answered with 101 (RFC 6455 §4).
+    Upgrade,
+    /// In HTTP/2 and HTTP/3: CONNECT with `:protocol`, answered with 200 (RFC 8441 §4, RFC 9220 §3).
+    ExtendedConnect,
+}
+
 impl Request {
-    /// The method: `GET`.
+    /// A request that another HTTP implementation has parsed, for [`Parsed::check`](super::Parsed::check). In HTTP/2
+    /// the target is the whole URI, and what `:authority` says stands in the field Host.
+    #[must_use]
+    pub fn new(method: &str, target: &str, fields: Fields) -> Self {
+        Self { method: method.into(), target: target.into(), fields }
+    }
+
+    /// The method: `GET`; in HTTP/2, `CONNECT`.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
@@ -185,6 +211,17 @@ pub struct Response {
 }
 
 impl Response {
+    /// An answer without a body.
+    pub(super) fn without_body(status: u16, reason: &str, fields: Fields) -> Self {
+        Self { status, reason: reason.into(), fields, body: Vec::new(), body_is_whole: true }
+    }
+
+    /// An answer in HTTP/2, which has no reason phrase.
+    #[cfg(feature = "http2")]
+    pub(crate) fn new(status: u16, fields: Fields, body: Vec<u8>, body_is_whole: bool) -> Self {
+        Self { status, reason: "".into(), fields, body, body_is_whole }
+    }
+
     /// The status code, 100 to 999.
     #[must_use]
     pub const fn status(&self) -> u16 {

@@ -212,10 +212,21 @@ impl FieldLines {
         if let Some(at) = value.bytes().position(|byte| byte != b'\t' && byte.is_ascii_control()) {
             return Err(BuildError::FieldValue { name: name.into(), at });
         }
+        self.push_owned((name, value));
+        Ok(())
+    }
+
+    /// Adds a field of the handshake's own.
+    pub(super) fn push_owned(&mut self, (name, value): (&str, &str)) {
         for part in [name, ": ", value, "\r\n"] {
             self.0.extend_from_slice(part.as_bytes());
         }
-        Ok(())
+    }
+
+    /// Names and values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = core::str::from_utf8(&self.0).unwrap_or_default();
+        text.split_terminator("\r\n").filter_map(|line| line.split_once(": "))
     }
 
     /// The lines, each with its CR LF.

@@ -2,10 +2,10 @@
 //!
 //! A server feeds a [`ServerHandshake`] and decides on the [`Pending`] request that comes out; a client
 //! writes what [`ClientHandshake`] has to say and takes the [`Established`] connection, or the answer that
-//! refuses it. Files import only those to their left:
+//! refuses it. A server whose requests come from another HTTP implementation checks them as [`Parsed`]. Files import only those to their left:
 //!
 //! ```text
-//! key fields uri | error | extensions head | body deflate | client server
+//! key fields uri | error | extensions head | body deflate reject | client server | parsed
 //! ```
 
 #![forbid(unsafe_code)]
@@ -19,13 +19,17 @@ mod extensions;
 mod fields;
 mod head;
 mod key;
+mod parsed;
+mod reject;
 mod server;
 mod uri;
 
 pub use client::{ClientHandshake, ClientRequest, Established};
 pub use error::{BuildError, HandshakeError};
 pub use extensions::Extension;
-pub use fields::{Fields, Request, Response};
+pub use fields::{Fields, Request, Response, Via};
 pub use key::accept_key;
-pub use server::{Accept, AcceptError, Pending, Reject, ServerHandshake};
+pub use parsed::Parsed;
+pub use reject::{Answer, Reject};
+pub use server::{Accept, AcceptError, Pending, ServerHandshake};
 pub use uri::{UriError, WebSocketUri};

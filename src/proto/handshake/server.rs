@@ -4,10 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::format;
-#[cfg(feature = "deflate")]
 use alloc::string::String;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
@@ -24,9 +21,10 @@ use super::super::output::Output;
 use super::deflate;
 use super::error::{BuildError, HandshakeError};
 use super::extensions::Extension;
-use super::fields::{Request, is_token};
+use super::fields::{Fields, Request, is_token};
 use super::head::{FieldLines, Scanner, at_most_one, check_connection, only, with_room};
 use super::key::{accept_key, is_key};
+use super::reject::{Answer, Reject};
 use super::uri::split_authority;
 
 /// An opening handshake under way, on the server's side.
@@ -40,6 +38,8 @@ pub struct ServerHandshake {
     scanner: Scanner,
     /// The handshake is over; what later polls give.
     over: Option<HandshakeError>,
+    /// A request for something else than a WebSocket.
+    plain: Option<Request>,
 }
 
 impl ServerHandshake {
@@ -58,6 +58,7 @@ impl ServerHandshake {
             output: Output::new(Role::Server),
             scanner: Scanner::new(limits),
             over: None,
+            plain: None,
         }
     }
 
@@ -87,7 +88,22 @@ impl ServerHandshake {
     pub fn time_out(&mut self) {
         self.input = BytesMut::new();
         self.over = Some(HandshakeError::Finished);
-        self.output = Reject::new(408).map_or_else(|_| Output::new(Role::Server), Reject::into_output);
+        self.output = Reject::new(408)
+            .map_or_else(|_| Output::new(Role::Server), |reject| Answer::from(reject).into_output(false));
+    }
+
+    /// After an error: the request, if it is valid HTTP/1 but does not ask for a WebSocket, such as that of a health
+    /// check. What waits in [`output`](Self::output) refuses it; [`answer`](Self::answer) says something else.
+    #[must_use]
+    pub const fn plain_request(&self) -> Option<&Request> {
+        self.plain.as_ref()
+    }
+
+    /// Answers the [plain request](Self::plain_request) in place of refusing it: write the output, then close. The
+    /// body of the request, if it has one, was not read.
+    pub fn answer(&mut self, answer: impl Into<Answer>) {
+        let head_only = self.plain.as_ref().is_some_and(|request| request.method() == "HEAD");
+        self.output = answer.into().into_output(head_only);
     }
 
     /// Looks at what has come. `Ok(None)`: read more. A result is final: later calls drop their input and
@@ -107,7 +123,7 @@ impl ServerHandshake {
             Err(error) => {
                 self.input = BytesMut::new();
                 if let Some(answer) = Reject::from_error(error) {
-                    self.output = answer.into_output();
+                    self.output = Answer::from(answer).into_output(false);
                 }
                 Some(error.clone())
             }
@@ -120,7 +136,12 @@ impl ServerHandshake {
             return self.scanner.wait(&self.input, self.eof).map(|()| None);
         };
         let (request, current) = self.scanner.parse_request(&self.input[..length])?;
-        check(&request, current)?;
+        if let Err(error) = check(&request, current) {
+            if !request.fields().names("Upgrade", "websocket") {
+                self.plain = Some(request);
+            }
+            return Err(error);
+        }
         self.input.advance(length);
         Ok(Some(Pending { request, input: mem::take(&mut self.input), eof: self.eof }))
     }
@@ -160,15 +181,10 @@ impl Pending {
     /// [`AcceptError`] if the subprotocol was not offered; it hands this request back, so that it can still
     /// be answered.
     pub fn accept(self, accept: Accept, config: Config) -> Result<Connection, AcceptError> {
-        let mut agreement = Agreement::new();
-        if let Some(chosen) = accept.subprotocol {
-            // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake". All of these
-            // are tokens, so none can break out of its field.
-            if !self.request.subprotocols().any(|offered| *offered == *chosen) {
-                return Err(AcceptError(Box::new((BuildError::SubprotocolNotOffered(chosen), self))));
-            }
-            agreement = agreement.with_subprotocol(&chosen);
-        }
+        let Settled { agreement, extensions } = match settle(&self.request, &accept) {
+            Ok(settled) => settled,
+            Err(reason) => return Err(AcceptError(Box::new((reason, self)))),
+        };
         let key = self.request.fields().get("Sec-WebSocket-Key").unwrap_or_default();
         let mut head = Vec::with_capacity(HEAD + accept.lines.as_bytes().len());
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
@@ -177,10 +193,8 @@ impl Pending {
         if let Some(chosen) = agreement.subprotocol() {
             put(&[b"Sec-WebSocket-Protocol: ", chosen.as_bytes(), b"\r\n"]);
         }
-        #[cfg(feature = "deflate")]
-        if let Some((agreed, answer)) = accept.deflate.and_then(|most| agree(&self.request, most)) {
+        if let Some(answer) = extensions {
             put(&[b"Sec-WebSocket-Extensions: ", answer.as_bytes(), b"\r\n"]);
-            agreement = agreement.with_deflate(agreed);
         }
         put(&[accept.lines.as_bytes(), b"\r\n"]);
         let output = Output::from_head(Role::Server, head);
@@ -194,7 +208,7 @@ impl Pending {
     /// Refuses: write the output, then close.
     #[must_use]
     pub fn reject(self, reject: Reject) -> Output {
-        reject.into_output()
+        Answer::from(reject).into_output(false)
     }
 
     /// The request and the bytes that came behind it, for another engine.
@@ -216,7 +230,7 @@ pub struct Accept {
     subprotocol: Option<Box<str>>,
     #[cfg(feature = "deflate")]
     deflate: Option<Deflate>,
-    lines: FieldLines,
+    pub(super) lines: FieldLines,
 }
 
 impl Accept {
@@ -268,94 +282,6 @@ impl fmt::Debug for Accept {
     }
 }
 
-/// An HTTP answer that refuses the upgrade (RFC 6455 §4.2.2): 401, 403, 404, a redirect, or any other. It
-/// says `Connection: close`; 426 says which version of WebSocket is spoken, and 405 which method.
-#[derive(Clone)]
-pub struct Reject {
-    status: u16,
-    lines: FieldLines,
-    body: Vec<u8>,
-}
-
-impl Reject {
-    /// An answer with this status and no body.
-    ///
-    /// # Errors
-    /// [`BuildError::Status`] unless the status is from 300 to 599 and not 304: a proxy that sees 101 or 2xx
-    /// may take the connection for something else.
-    pub fn new(status: u16) -> Result<Self, BuildError> {
-        match status {
-            // RFC 9110 §15.4.5: 304 answers from a cache, and never has a body.
-            304 => Err(BuildError::Status(status)),
-            300..=599 => Ok(Self { status, lines: FieldLines::default(), body: Vec::new() }),
-            _ => Err(BuildError::Status(status)),
-        }
-    }
-
-    /// Adds a header field, such as Location, WWW-Authenticate, or the Content-Type of the body.
-    ///
-    /// # Errors
-    /// [`BuildError::FieldName`], [`BuildError::FieldValue`], and [`BuildError::OwnedField`] for fields that
-    /// the handshake sets by itself.
-    pub fn field(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
-        self.lines.push(name, value)?;
-        Ok(self)
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// The status.
-    #[must_use]
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The answer to a request that broke a rule: a sentence that says which.
-    fn from_error(error: &HandshakeError) -> Option<Self> {
-        let reject = Self::new(error.status()?).ok()?;
-        match error {
-            // RFC 9110 §9.3.2: in the answer to HEAD "the server MUST NOT send content".
-            HandshakeError::Method => Some(reject),
-            _ => Some(reject.field("Content-Type", "text/plain").ok()?.body(error.to_string() + "\n")),
-        }
-    }
-
-    fn into_output(self) -> Output {
-        let (status, length) = (self.status, self.body.len());
-        let upgrade = match status {
-            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455
-            // §4.4: for a version it does not speak "it MUST respond with a |Sec-WebSocket-Version| header field".
-            426 => "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
-            // RFC 9110 §15.5.6: 405 comes with "an Allow header field".
-            405 => "Allow: GET\r\n",
-            _ => "",
-        };
-        let reason = reason(status);
-        let start = format!(
-            "HTTP/1.1 {status} {reason}\r\n{upgrade}Connection: close\r\nContent-Length: {length}\r\n"
-        );
-        let mut answer = start.into_bytes();
-        for part in [self.lines.as_bytes(), b"\r\n", &self.body] {
-            answer.extend_from_slice(part);
-        }
-        Output::from_head(Role::Server, answer)
-    }
-}
-
-impl fmt::Debug for Reject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reject")
-            .field("status", &self.status)
-            .field("body", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
-
 /// A request that could not be accepted as the caller wanted, and why.
 pub struct AcceptError(Box<(BuildError, Pending)>);
 
@@ -387,6 +313,31 @@ impl fmt::Display for AcceptError {
 
 impl core::error::Error for AcceptError {}
 
+/// What the two ends agree on, and the value of Sec-WebSocket-Extensions that tells the client of it.
+pub(super) struct Settled {
+    pub(super) agreement: Agreement,
+    pub(super) extensions: Option<String>,
+}
+
+/// What comes of a request and the application's word.
+pub(super) fn settle(request: &Request, accept: &Accept) -> Result<Settled, BuildError> {
+    let mut settled = Settled { agreement: Agreement::new(), extensions: None };
+    if let Some(chosen) = &accept.subprotocol {
+        // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake". All of these
+        // are tokens, so none can break out of its field.
+        if !request.subprotocols().any(|offered| *offered == **chosen) {
+            return Err(BuildError::SubprotocolNotOffered(chosen.clone()));
+        }
+        settled.agreement = settled.agreement.with_subprotocol(chosen);
+    }
+    #[cfg(feature = "deflate")]
+    if let Some((agreed, answer)) = accept.deflate.and_then(|most| agree(request, most)) {
+        settled.agreement = settled.agreement.with_deflate(agreed);
+        settled.extensions = Some(answer);
+    }
+    Ok(settled)
+}
+
 /// What the server agrees to of the client's offers, and its answer.
 #[cfg(feature = "deflate")]
 fn agree(request: &Request, most: Deflate) -> Option<(Deflate, String)> {
@@ -408,25 +359,39 @@ fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
     {
         return Err(HandshakeError::Body);
     }
-    let host = only(fields, "Host")?;
-    match core::str::from_utf8(host).map(split_authority) {
-        Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return Err(HandshakeError::Host),
-    }
-    check_target(request)?;
+    check_host(request)?;
     // RFC 6455 §4.2.1: an Upgrade field "containing the value "websocket"", perhaps among others.
     if !fields.names("Upgrade", "websocket") {
         return Err(HandshakeError::Upgrade);
     }
     check_connection(fields)?;
-    match only(fields, "Sec-WebSocket-Version") {
-        Ok(b"13") => {}
-        // RFC 6455 §4.2.2: another version gets "an appropriate HTTP error code (such as 426 Upgrade Required)".
-        Ok(_) | Err(_) => return Err(HandshakeError::Version),
-    }
+    check_version(fields)?;
     if !is_key(only(fields, "Sec-WebSocket-Key")?) {
         return Err(HandshakeError::Key);
     }
+    check_offers(fields)
+}
+
+/// The host, and a target on it.
+pub(super) fn check_host(request: &Request) -> Result<(), HandshakeError> {
+    let host = only(request.fields(), "Host")?;
+    match core::str::from_utf8(host).map(split_authority) {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Err(HandshakeError::Host),
+    }
+    check_target(request)
+}
+
+pub(super) fn check_version(fields: &Fields) -> Result<(), HandshakeError> {
+    match only(fields, "Sec-WebSocket-Version") {
+        Ok(b"13") => Ok(()),
+        // RFC 6455 §4.2.2: another version gets "an appropriate HTTP error code (such as 426 Upgrade Required)".
+        Ok(_) | Err(_) => Err(HandshakeError::Version),
+    }
+}
+
+/// The origin, and what the client offers.
+pub(super) fn check_offers(fields: &Fields) -> Result<(), HandshakeError> {
     // An origin that the application could not read must not look like none.
     let origin = at_most_one(fields, "Origin")?;
     if !origin.unwrap_or_default().iter().all(u8::is_ascii_graphic) {
@@ -462,30 +427,9 @@ fn check_target(request: &Request) -> Result<(), HandshakeError> {
 /// The bytes of a 101 with a subprotocol, but for lines of the application's.
 const HEAD: usize = 192;
 
-/// The reason phrase of a status (RFC 9110 §15); none for the rarer ones, which HTTP allows.
-const fn reason(status: u16) -> &'static str {
-    match status {
-        301 => "Moved Permanently",
-        302 => "Found",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::string::String;
     use alloc::vec;
 

@@ -15,7 +15,6 @@ use crate::error::{Deadline, Error};
 use crate::network_error::ProxyHeaderError;
 use crate::networks::Networks;
 use crate::options::Options;
-use crate::proto::handshake::HandshakeError;
 
 /// The TCP proxies in front of a server that send a header of the PROXY protocol, version 1 or 2: HAProxy's
 /// `send-proxy`, nginx's `proxy_protocol on` in a `stream`, the load balancers of clouds.
@@ -63,7 +62,7 @@ impl ProxyProtocol {
     ///
     /// # Errors
     /// [`Error::ProxyHeader`] if a trusted proxy sends anything else: whether there is a header is never guessed.
-    /// [`Error::Io`], or [`Error::Timeout`]; one for which [`Error::is_probe`] holds if nothing came.
+    /// [`Error::Io`], or [`Error::Timeout`]; [`Error::NoRequest`] if nothing came.
     pub fn read<S>(
         &self,
         mut stream: S,
@@ -96,9 +95,9 @@ async fn read_header<S: AsyncRead + Unpin>(stream: &mut S, max: usize) -> Result
         let read = stream.take(more as u64).read_buf(&mut header).await;
         match read {
             Ok(1..) => {}
-            Ok(0) if header.is_empty() => return Err(HandshakeError::UnexpectedEof { received: 0 }.into()),
+            Ok(0) if header.is_empty() => return Err(Error::NoRequest),
             Err(error) if header.is_empty() && is_gone(&error) => {
-                return Err(HandshakeError::UnexpectedEof { received: 0 }.into());
+                return Err(Error::NoRequest);
             }
             Ok(0) => return Err(ProxyHeaderError::Ended.into()),
             Err(error) => return Err(error.into()),

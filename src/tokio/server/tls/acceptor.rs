@@ -20,7 +20,6 @@ use super::settings::ServerTls;
 use super::stream::{Noted, ServerTlsStream};
 use crate::error::{Deadline, Error};
 use crate::options::Options;
-use crate::proto::handshake::HandshakeError;
 
 /// Does TLS with clients. Clones share their settings, so that one can [`reload`](Self::reload) for all.
 ///
@@ -96,7 +95,7 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// [`Error::Tls`] once the client was told what is wrong, [`Error::Io`], or [`Error::Timeout`] with
-    /// [`Deadline::Tls`]; one for which [`Error::is_probe`] holds if the client went away before it sent a byte.
+    /// [`Deadline::Tls`]; [`Error::NoRequest`] if the client went away before it sent a byte.
     pub fn wrap<S>(
         &self,
         stream: S,
@@ -115,9 +114,7 @@ impl TlsAcceptor {
             options.handshake_timeout = options.handshake_timeout.saturating_sub(start.elapsed());
             match accepted {
                 Ok(Ok(stream)) => Ok(ServerTlsStream::new(stream)),
-                Ok(Err((error, stream))) if is_gone(&error) && !stream.has_read() => {
-                    Err(HandshakeError::UnexpectedEof { received: 0 }.into())
-                }
+                Ok(Err((error, stream))) if is_gone(&error) && !stream.has_read() => Err(Error::NoRequest),
                 Ok(Err((error, mut stream))) => {
                     let error = explained(error);
                     if matches!(error, Error::Tls(_)) {
