@@ -49,7 +49,7 @@ const LAYERS: Layers = &[
     (
         "tokio",
         &[
-            &["closing", "held", "scratch", "wakers"],
+            &["closing", "frames", "held", "scratch", "wakers"],
             &["patience"],
             &["driver"],
             &["websocket", "write"],

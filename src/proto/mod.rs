@@ -44,6 +44,7 @@ pub use answer::Answer;
 pub use close::{CloseCode, CloseFrame, CloseStatus, ReasonTooLong, State};
 pub use config::{Config, Delivery, HandshakeLimits, Role};
 pub use connection::Connection;
+pub use end::decode_close;
 pub use error::{ProtocolError, SendError, SendErrorKind};
 pub use mask::MaskSource;
 pub use message::{Chunk, ChunkData, ChunkDataRef, ChunkRef, Event, EventRef, Kind, Message, MessageRef};

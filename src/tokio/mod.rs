@@ -25,6 +25,7 @@ mod closing;
 mod connect;
 mod driver;
 mod feed;
+pub mod frames;
 mod held;
 mod patience;
 mod scratch;
