@@ -53,4 +53,6 @@ pub use random::{RandomMasks, nonce};
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/deflate.md")]
+#[doc = include_str!("../docs/from-fastwebsockets.md")]
+#[doc = include_str!("../docs/from-tokio-tungstenite.md")]
 struct Documents;
