@@ -9,7 +9,7 @@
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
-//! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them.
+//! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them, `tracing` spans and events.
 //!
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
@@ -31,6 +31,8 @@ mod budget;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+mod observe;
+#[cfg(feature = "std")]
 mod options;
 pub mod proto;
 #[cfg(feature = "std")]
@@ -44,6 +46,8 @@ pub use admission::{Admission, AdmissionLimits, Admitted, Refused};
 pub use budget::Budget;
 #[cfg(feature = "std")]
 pub use error::{Deadline, Error};
+#[cfg(feature = "std")]
+pub use observe::{Ended, Observer};
 #[cfg(feature = "std")]
 pub use options::Options;
 #[cfg(feature = "std")]

@@ -14,7 +14,17 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["admission", "budget", "error", "options", "random"], &["blocking"], &["tokio"]]),
+    (
+        "",
+        &[
+            &["proto"],
+            &["admission", "budget", "error", "random"],
+            &["observe"],
+            &["options"],
+            &["blocking"],
+            &["tokio"],
+        ],
+    ),
     (
         "proto",
         &[

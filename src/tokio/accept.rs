@@ -16,8 +16,8 @@ use super::scratch::read_head;
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
-use crate::proto::Output;
 use crate::proto::handshake::{Accept, BuildError, Pending, Reject, Request, ServerHandshake};
+use crate::proto::{Output, Role};
 
 /// Waits for a client's handshake and accepts it, without a subprotocol, under the default [`Options`].
 ///
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
                 }
             };
             // Answers to what is no request are rare, and not to take room for others.
-            match timeout(options.handshake_timeout, read).await {
+            let read = match timeout(options.handshake_timeout, read).await {
                 Ok(Ok(pending)) => {
                     let left = options.handshake_timeout.saturating_sub(start.elapsed());
                     Ok(Self { stream, pending, options, left })
@@ -120,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
                     let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
                     Err(Error::Timeout(Deadline::Handshake))
                 }
-            }
+            };
+            options.observer.outcome(Role::Server, read)
         }
     }
 
@@ -164,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// # Errors
     /// [`Error::Io`], or [`Error::Timeout`].
     pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
+        self.options.observer.refused(Role::Server, &Error::Rejected(reject.status()));
         let mut output = self.pending.reject(reject);
         answer(&mut self.stream, &mut output, self.options.pace.close_timeout).await
     }

@@ -14,6 +14,7 @@ use super::scratch::read_head;
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
+use crate::proto::Role;
 use crate::proto::handshake::{BuildError, ClientHandshake, ClientRequest, WebSocketUri};
 use crate::random::{RandomMasks, nonce};
 
@@ -48,7 +49,7 @@ where
     F: FnOnce(ClientRequest) -> Result<ClientRequest, BuildError>,
 {
     // On the heap until it is done, as `accept_with`.
-    Box::pin(async move {
+    Box::pin(observed(options, async move {
         let uri = WebSocketUri::parse(uri)?;
         if uri.is_secure() {
             return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
@@ -58,7 +59,7 @@ where
         let connected = timeout_at(deadline, TcpStream::connect((uri.host(), uri.port())));
         let stream = connected.await.map_err(|_| Error::Timeout(Deadline::Handshake))??;
         shake_hands(stream, &request, options, deadline).await
-    })
+    }))
 }
 
 /// Does the client's handshake over a stream that is connected already.
@@ -73,7 +74,17 @@ pub fn connect_over<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    Box::pin(async move { shake_hands(stream, request, options, after(options.handshake_timeout)).await })
+    Box::pin(observed(options, async move {
+        shake_hands(stream, request, options, after(options.handshake_timeout)).await
+    }))
+}
+
+/// Tells the observer of a handshake that failed.
+async fn observed<T>(
+    options: Options,
+    handshake: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    options.observer.outcome(Role::Client, handshake.await)
 }
 
 async fn shake_hands<S>(

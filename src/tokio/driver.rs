@@ -16,6 +16,7 @@ use super::patience::{Late, Patience};
 use super::scratch::{self, Lease};
 use super::wakers::{Side, Wakers};
 use crate::error::{Deadline, Error};
+use crate::observe::Watch;
 use crate::options::{Options, PaceOf};
 use crate::proto::{CloseFrame, Connection, Event, EventRef, Message, ProtocolError, Sender, State};
 
@@ -46,6 +47,7 @@ pub(super) struct Driver<S> {
     /// Control frames that came since they were last looked at.
     controls: u32,
     pub(super) wakers: Wakers,
+    pub(super) watch: Watch,
 }
 
 /// What came of a turn with the stream.
@@ -74,6 +76,7 @@ impl<S> Driver<S> {
             given: false,
             controls: 0,
             wakers: Wakers::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -126,6 +129,12 @@ impl<S> Driver<S> {
 
     /// Ends the connection; gives the error to tell, if it did not end well.
     pub(super) fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
+        let ended = self.end_unobserved(error);
+        self.watch.ended(|| self.connection.close_status(), ended.as_ref().err());
+        ended
+    }
+
+    fn end_unobserved(&mut self, error: Option<Error>) -> Result<(), Error> {
         self.stage = Stage::Ended;
         self.patience = Patience::default();
         self.connection.input_eof();
@@ -384,7 +393,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.connection.input_eof();
                 Poll::Ready(Turn::Read)
             }
-            Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
+            Poll::Ready(Ok(count)) => {
+                self.watch.received(count);
+                Poll::Ready(Turn::Read)
+            }
             Poll::Ready(Err(error)) => {
                 self.connection.input_eof();
                 Poll::Ready(Turn::Ended(self.end(Some(Error::Io(error)))))

@@ -74,7 +74,10 @@ impl<S> WebSocket<S> {
 
     fn join(stream: S, connection: Connection, options: &Options, hold: Option<AsHeld<S>>) -> Self {
         let subprotocol = connection.agreement().subprotocol().map(Into::into);
-        let driver = SpinMutex::new(Some(Driver::new(stream, connection, options)));
+        let watch = options.observer.opened(connection.role(), connection.agreement());
+        let mut driver = Driver::new(stream, connection, options);
+        driver.watch = watch;
+        let driver = SpinMutex::new(Some(driver));
         Self { shared: Arc::new(Shared { hold, subprotocol, driver }) }
     }
 
@@ -107,6 +110,13 @@ impl<S> WebSocket<S> {
     /// Counts the memory of this connection among that of others, until it ends; `None` for not.
     pub fn set_budget(&mut self, budget: Option<&Budget>) {
         self.driver().patience.set_budget(budget);
+    }
+
+    /// The span of this connection, for the application to enter; none if nobody collects it, or the connection ended.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        self.driver().watch.span()
     }
 
     /// How the connection ended, once the peer's Close came, or cannot come any more.

@@ -107,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             output.advance(written);
             self.patience.note_written(written);
+            self.watch.sent(written);
             self.unflushed = true;
         }
         if self.unflushed {
