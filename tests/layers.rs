@@ -56,6 +56,7 @@ const LAYERS: Layers = &[
         ],
     ),
     ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),
+    ("tokio/frames", &[&["frame"], &["reader", "writer"]]),
     (
         "tokio",
         &[

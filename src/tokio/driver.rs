@@ -129,12 +129,6 @@ impl<S> Driver<S> {
 
     /// Ends the connection; gives the error to tell, if it did not end well.
     pub(super) fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
-        let ended = self.end_unobserved(error);
-        self.watch.ended(|| self.connection.close_status(), ended.as_ref().err());
-        ended
-    }
-
-    fn end_unobserved(&mut self, error: Option<Error>) -> Result<(), Error> {
         self.stage = Stage::Ended;
         self.patience = Patience::default();
         self.connection.input_eof();
@@ -144,19 +138,19 @@ impl<S> Driver<S> {
         self.connection.output_lost();
         self.wakers.wake();
         self.connection.release();
-        if let Some(failure) = self.closing.end() {
-            return Err(Error::Protocol(failure));
-        }
-        match self.connection.close_status() {
+        let ended = match (self.closing.end(), self.connection.close_status()) {
+            (Some(failure), _) => Err(Error::Protocol(failure)),
             // After both Closes it does not matter how the transport ends.
-            Some(status) if status.clean => Ok(()),
+            (None, Some(status)) if status.clean => Ok(()),
             _ => Err(match (error, self.write_error) {
                 // Why there was no end in time, where that is known.
                 (None | Some(Error::Timeout(_)), Some(kind)) => Error::Io(kind.into()),
                 (Some(error), _) => error,
                 (None, None) => Error::Lost,
             }),
-        }
+        };
+        self.watch.ended(|| self.connection.close_status(), ended.as_ref().err());
+        ended
     }
 
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
