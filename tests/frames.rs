@@ -529,7 +529,7 @@ async fn the_engine_understands_the_frames_and_is_understood() {
             let (ours, theirs) = pair(64);
             let engine = connection(role.peer(), Config::new());
             let mut socket = WebSocket::new(theirs, engine, &Options::new());
-            let (mut reader, mut writer) = over(ours.reading(turns.clone()).writing(turns), role);
+            let (mut reader, mut writer) = over(ours.buffered().reading(turns.clone()).writing(turns), role);
             let echo = async {
                 let mut messages = Vec::new();
                 while let Some(message) = socket.recv().await.unwrap() {
