@@ -15,7 +15,7 @@
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
 //! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them; `rustls-ring`, or `rustls-aws-lc-rs`, adds
-//! TLS to clients and servers on tokio (docs/features.md).
+//! TLS to clients and servers on tokio, `tracing` spans and events (docs/features.md).
 //!
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
@@ -53,6 +53,8 @@ mod network_error;
 #[cfg(feature = "std")]
 mod networks;
 #[cfg(feature = "std")]
+mod observe;
+#[cfg(feature = "std")]
 mod options;
 pub mod proto;
 #[cfg(feature = "std")]
@@ -73,6 +75,8 @@ pub use network_error::{ConnectError, ProxyError, ProxyHeaderError, RedirectErro
 #[cfg(feature = "std")]
 pub use networks::{Networks, NetworksError};
 #[cfg(feature = "std")]
+pub use observe::{Ended, Observer};
+#[cfg(feature = "std")]
 pub use options::Options;
 #[cfg(feature = "std")]
 pub use random::{RandomMasks, nonce};
@@ -84,4 +88,6 @@ pub use tokio::connect;
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/deflate.md")]
 #[doc = include_str!("../docs/features.md")]
+#[doc = include_str!("../docs/from-fastwebsockets.md")]
+#[doc = include_str!("../docs/from-tokio-tungstenite.md")]
 struct Documents;

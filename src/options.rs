@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use core::ops::Deref;
 use core::time::Duration;
 
+use crate::observe::{Observed, Observer};
 #[cfg(feature = "deflate")]
 use crate::proto::Deflate;
 use crate::proto::handshake::{Accept, ClientRequest};
@@ -19,6 +20,7 @@ pub struct Options {
     pub(crate) limits: HandshakeLimits,
     pub(crate) handshake_timeout: Duration,
     pub(crate) pace: Pace,
+    pub(crate) observer: Observed,
     #[cfg(feature = "deflate")]
     deflate: Compression,
 }
@@ -59,6 +61,7 @@ impl Options {
             limits: HandshakeLimits::new(),
             handshake_timeout: Duration::from_secs(10),
             pace: Pace::new(),
+            observer: Observed(None),
             #[cfg(feature = "deflate")]
             deflate: Compression::Default,
         }
@@ -89,6 +92,14 @@ impl Options {
     #[must_use]
     pub const fn limits(mut self, limits: HandshakeLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Who hears how connections begin, move bytes and end; for all that is counted, hence for as long as the program
+    /// runs. Default: nobody.
+    #[must_use]
+    pub const fn observer(mut self, observer: &'static dyn Observer) -> Self {
+        self.observer = Observed(Some(observer));
         self
     }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use taut::blocking;
 use taut::proto::handshake::{Accept, ClientRequest, accept_key};
-use taut::proto::{CloseCode, Message};
+use taut::proto::{CloseCode, CloseFrame, Message};
 use taut::tokio::{Options, accept_with};
 
 /// Every file in `examples/`; each has its tests below.
@@ -29,6 +29,8 @@ const EXAMPLES: &[&str] = &[
     "echo_server",
     "echo_server_blocking",
     "echo_server_mio",
+    "from_fastwebsockets",
+    "from_tokio_tungstenite",
     "h2_bridge",
     "line_client",
     "reconnecting_client",
@@ -683,6 +685,79 @@ mod h2_bridge {
         assert_eq!(ending.status, 1);
         assert!(ending.stderr.starts_with("h2_bridge: "), "{}", ending.stderr);
     }
+}
+
+mod from_elsewhere {
+    use super::*;
+
+    #[test]
+    fn tokio_tungstenite_echoes_until_bye() {
+        let (mut server, url) = serve("from_tokio_tungstenite", &[]);
+        let request = ClientRequest::from_uri(&url.parse().unwrap()).subprotocol("echo").unwrap();
+        let mut client = blocking::connect_over(connect(&url), &request, taut::Options::new()).unwrap();
+        assert_eq!(client.connection().agreement().subprotocol(), Some("echo"));
+        for message in [Message::text("héllo"), Message::binary(vec![7; 100_000])] {
+            client.send(message.clone()).unwrap();
+            assert!(client.recv().unwrap() == Some(message));
+        }
+        client.send("bye").unwrap();
+        let see_you = CloseFrame::new(CloseCode::NORMAL, "see you").unwrap();
+        assert_eq!(client.recv().unwrap(), Some(Message::Close(Some(see_you))));
+        assert_eq!(client.recv().unwrap(), None);
+        assert_eq!(server.line(), "closed: true");
+    }
+
+    #[test]
+    fn fastwebsockets_keeps_fragments_as_they_came() {
+        let (_server, url) = serve("from_fastwebsockets", &[]);
+        let mut stream = connect(&url);
+        stream.write_all(REQUEST).unwrap();
+        head(&mut stream);
+        // Masked by zeros, as the payload stays legible.
+        let sent = [
+            &b"\x01\x83\0\0\0\0h\xc3\xa9"[..],
+            b"\x89\x84\0\0\0\0amid",
+            b"\x80\x83\0\0\0\0llo",
+            b"\x82\x81\0\0\0\0\xff",
+            b"\x88\x85\0\0\0\0\x03\xe8bye",
+        ];
+        stream.write_all(&sent.concat()).unwrap();
+        let mut came = Vec::new();
+        stream.read_to_end(&mut came).unwrap();
+        let expected = [
+            &b"\x01\x03h\xc3\xa9"[..],
+            b"\x8a\x04amid",
+            b"\x80\x03llo",
+            b"\x82\x01\xff",
+            b"\x88\x05\x03\xe8bye",
+        ];
+        assert_eq!(came, expected.concat());
+    }
+
+    #[test]
+    fn fastwebsockets_tells_who_breaks_a_rule() {
+        let (_server, url) = serve("from_fastwebsockets", &[]);
+        let wrong: [(&[u8], CloseCode); 4] = [
+            (b"\x80\x80\0\0\0\0", CloseCode::PROTOCOL),
+            (b"\x01\x80\0\0\0\0\x81\x80\0\0\0\0", CloseCode::PROTOCOL),
+            (b"\x88\x81\0\0\0\0\x03", CloseCode::PROTOCOL),
+            (b"\x82\xff\0\0\0\0\0\x10\0\x01\0\0\0\0", CloseCode::TOO_BIG),
+        ];
+        for (bytes, code) in wrong {
+            let mut stream = connect(&url);
+            stream.write_all(REQUEST).unwrap();
+            head(&mut stream);
+            stream.write_all(bytes).unwrap();
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).unwrap();
+            let close = came.iter().position(|byte| *byte == 0x88).expect("a Close");
+            assert_eq!(came[close + 2..close + 4], code.get().to_be_bytes(), "{bytes:x?}");
+        }
+    }
+
+    const REQUEST: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 }
 
 mod autobahn_client {

@@ -19,7 +19,9 @@ const LAYERS: Layers = &[
         &[
             &["proto"],
             &["network_error", "networks"],
-            &["admission", "budget", "error", "forwarded", "options", "random"],
+            &["admission", "budget", "error", "forwarded", "random"],
+            &["observe"],
+            &["options"],
             &["blocking"],
             &["tokio"],
             &["client", "http"],
@@ -74,7 +76,7 @@ const LAYERS: Layers = &[
     (
         "tokio",
         &[
-            &["closing", "cryptography", "held", "scratch", "wakers"],
+            &["closing", "cryptography", "frames", "held", "scratch", "wakers"],
             &["heartbeat", "intake"],
             &["patience"],
             &["line"],
@@ -88,6 +90,7 @@ const LAYERS: Layers = &[
     ),
     ("tokio/server", &[&["activation", "proxy_protocol", "tls", "unix"]]),
     ("tokio/server/tls", &[&["failure", "settings", "stream"], &["acceptor"]]),
+    ("tokio/frames", &[&["frame"], &["reader", "writer"]]),
     (
         "tokio/client",
         &[

@@ -10,10 +10,10 @@ use super::stream::{linger, read, set_nodelay, shut_down, write_all};
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
-use crate::proto::Output;
 use crate::proto::handshake::{
     Accept, ClientHandshake, ClientRequest, HandshakeError, Reject, Request, ServerHandshake, WebSocketUri,
 };
+use crate::proto::{Output, Role};
 use crate::random::{RandomMasks, nonce};
 
 /// Waits for a client's handshake and accepts it with the default settings. `TCP_NODELAY` is set first.
@@ -30,7 +30,18 @@ pub fn accept<S: Read + Write + 'static>(stream: S) -> Result<WebSocket<S>, Erro
 /// # Errors
 /// As [`accept`], and [`Error::Timeout`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it
 /// accepted with a subprotocol that the client did not offer (the client gets status 500).
-pub fn accept_with<S, F>(mut stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
+pub fn accept_with<S, F>(stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+    F: FnOnce(&Request) -> Result<Accept, Reject>,
+{
+    let mut socket = options.observer.outcome(Role::Server, serve(stream, options, decide))?;
+    socket.flush()?;
+    Ok(socket)
+}
+
+/// As far as the bytes that wait to be written.
+fn serve<S, F>(mut stream: S, options: Options, decide: F) -> Result<WebSocket<S>, Error>
 where
     S: Read + Write + 'static,
     F: FnOnce(&Request) -> Result<Accept, Reject>,
@@ -62,11 +73,7 @@ where
     };
     let (mut output, error) = match decide(pending.request()) {
         Ok(accept) => match pending.accept(options.agree(accept), options.config) {
-            Ok(connection) => {
-                let mut socket = WebSocket::new(stream, connection, &options);
-                socket.flush()?;
-                return Ok(socket);
-            }
+            Ok(connection) => return Ok(WebSocket::new(stream, connection, &options)),
             Err(error) => {
                 let reason = error.reason().clone();
                 (error.into_pending().reject(Reject::new(500)?), reason.into())
@@ -99,11 +106,14 @@ pub fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
 /// # Errors
 /// [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it does
 /// so wrongly, [`Error::Io`], [`Error::Timeout`].
-pub fn connect_over<S>(
-    mut stream: S,
-    request: &ClientRequest,
-    options: Options,
-) -> Result<WebSocket<S>, Error>
+pub fn connect_over<S>(stream: S, request: &ClientRequest, options: Options) -> Result<WebSocket<S>, Error>
+where
+    S: Read + Write + 'static,
+{
+    options.observer.outcome(Role::Client, shake_hands(stream, request, options))
+}
+
+fn shake_hands<S>(mut stream: S, request: &ClientRequest, options: Options) -> Result<WebSocket<S>, Error>
 where
     S: Read + Write + 'static,
 {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::patience::Patience;
 use super::stream::{can_be_retried, linger, retry, shut_down};
 use crate::error::{Deadline, Error};
+use crate::observe::Watch;
 use crate::options::{Options, PaceOf};
 use crate::proto::{
     CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, Prepared, ProtocolError, State,
@@ -32,6 +33,7 @@ pub struct WebSocket<S> {
     /// The stream does not take, or give, bytes any more.
     broken: Option<io::ErrorKind>,
     ended: bool,
+    watch: Watch,
 }
 
 impl<S> WebSocket<S> {
@@ -39,6 +41,7 @@ impl<S> WebSocket<S> {
     #[must_use]
     pub fn new(stream: S, connection: Connection, options: &Options) -> Self {
         let closing = None;
+        let watch = options.observer.opened(connection.role(), connection.agreement());
         Self {
             stream,
             connection,
@@ -50,6 +53,7 @@ impl<S> WebSocket<S> {
             late: None,
             broken: None,
             ended: false,
+            watch,
         }
     }
 
@@ -151,7 +155,7 @@ impl<S: Read + Write + 'static> WebSocket<S> {
             if self.connection.wants_input() {
                 let Self { patience, pace, connection, stream, .. } = self;
                 match patience.wait(pace, connection, |connection| connection.read_from(stream)) {
-                    Ok(_) => {}
+                    Ok(count) => self.watch.received(count),
                     // After both Closes it does not matter how the transport ends.
                     Err(_) if self.is_clean() => return self.end(None),
                     Err(error) if can_be_retried(&error) => return Err(Error::Io(error)),
@@ -218,7 +222,8 @@ impl<S: Read + Write + 'static> WebSocket<S> {
 
     fn try_write(&mut self) -> io::Result<()> {
         while self.connection.wants_output() {
-            retry(|| self.connection.write_to(&mut self.stream))?;
+            let written = retry(|| self.connection.write_to(&mut self.stream))?;
+            self.watch.sent(written);
             self.unflushed = true;
         }
         if self.unflushed {
@@ -245,11 +250,13 @@ impl<S: Read + Write + 'static> WebSocket<S> {
         while let Ok(Some(_)) = self.connection.next_event_ref() {}
         self.connection.output_lost();
         self.connection.release();
-        match (self.failure.take(), self.broken) {
+        let ended = match (self.failure.take(), self.broken) {
             (Some(failure), _) => Err(Error::Protocol(failure)),
             (None, _) if self.is_clean() => Ok(None),
             (None, Some(kind)) => Err(Error::Io(kind.into())),
             (None, None) => Err(error.unwrap_or(Error::Lost)),
-        }
+        };
+        self.watch.ended(|| self.connection.close_status(), ended.as_ref().err());
+        ended
     }
 }

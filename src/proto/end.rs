@@ -46,9 +46,12 @@ impl End {
     }
 }
 
-/// RFC 6455 §5.5.1: the body of a Close is empty, or begins with a code of two bytes; the rest is a
-/// reason in UTF-8.
-pub(crate) fn decode_close(payload: &[u8]) -> Result<Option<CloseFrame>, ProtocolError> {
+/// The body of a Close frame, unmasked: it is empty, or begins with a code of two bytes; the rest is a reason in UTF-8
+/// (RFC 6455 §5.5.1). [`Connection`](super::Connection) does this by itself.
+///
+/// # Errors
+/// One byte, a code that may not stand in a Close (§7.4), or a reason that is not UTF-8.
+pub fn decode_close(payload: &[u8]) -> Result<Option<CloseFrame>, ProtocolError> {
     let (code, reason) = match payload {
         [] => return Ok(None),
         [_] => return Err(ProtocolError::ClosePayload),

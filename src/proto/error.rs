@@ -193,6 +193,10 @@ pub enum SendErrorKind {
     Full,
     /// A ping or pong with more than 125 bytes (RFC 6455 §5.5).
     ControlTooLong,
+    /// A control frame without FIN (RFC 6455 §5.5). Only who writes frames by hand can make one.
+    ControlFragmented,
+    /// A frame with RSV1 that no extension allows (RFC 6455 §5.2). Only who writes frames by hand can make one.
+    ReservedBit,
     /// A message in fragments is under way and has to end first (RFC 6455 §5.4), or is of the other kind.
     MessageInProgress,
     /// A text in fragments that is not UTF-8 as a whole (RFC 6455 §5.6).
@@ -237,6 +241,8 @@ impl fmt::Display for SendErrorKind {
             Self::Closed => "the connection is closing or closed: open a new one to send",
             Self::Full => "the queue of outgoing bytes is full: flush, then send again",
             Self::ControlTooLong => "a ping or pong holds at most 125 bytes: shorten it",
+            Self::ControlFragmented => "a control frame must not be fragmented: set FIN",
+            Self::ReservedBit => "RSV1 is for data frames of an agreed extension: clear it, or allow it",
             Self::MessageInProgress => "a message in fragments is under way: send its last fragment first",
             Self::InvalidUtf8 => "the fragments of a text message are not UTF-8: send them as binary",
         })

@@ -47,6 +47,7 @@ pub(crate) use close::Standing;
 pub use close::{CloseCode, CloseFrame, CloseStatus, ReasonTooLong, State};
 pub use config::{Config, Delivery, HandshakeLimits, Role};
 pub use connection::Connection;
+pub use end::decode_close;
 pub use error::{ProtocolError, SendError, SendErrorKind};
 pub use halves::ConnectionRef;
 #[cfg(feature = "tokio")]

@@ -17,10 +17,10 @@ use super::scratch::read_head;
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
-use crate::proto::Output;
 use crate::proto::handshake::{
     Accept, Answer, BuildError, HandshakeError, Pending, Reject, Request, ServerHandshake,
 };
+use crate::proto::{Output, Role};
 
 /// Waits for a client's handshake and accepts it, without a subprotocol, under the default [`Options`].
 ///
@@ -139,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// # Errors
     /// [`Error::Io`], or [`Error::Timeout`].
     pub async fn reject(mut self, reject: Reject) -> Result<(), Error> {
+        self.options.observer.refused(Role::Server, &Error::Rejected(reject.status()));
         let mut output = self.pending.reject(reject);
         answer(&mut self.stream, &mut output, self.options.pace.close_timeout).await
     }
@@ -200,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Arrival<S> {
                 }
             };
             // Answers to what is no request are rare, and not to take room for others.
-            match timeout(options.handshake_timeout, read).await {
+            let read = match timeout(options.handshake_timeout, read).await {
                 Ok(Ok(pending)) => {
                     let left = options.handshake_timeout.saturating_sub(start.elapsed());
                     Ok(Some(Self::WebSocket(Incoming { stream, pending, options, left })))
@@ -221,7 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Arrival<S> {
                     let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
                     Err(Error::Timeout(Deadline::Handshake))
                 }
-            }
+            };
+            options.observer.outcome(Role::Server, read)
         }
     }
 }
@@ -269,7 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Plain<S> {
     pub async fn refuse(mut self) -> Error {
         // The client's loss if it does not take the answer.
         let _ = Box::pin(self.written()).await;
-        self.0.reason.into()
+        let error = self.0.reason.into();
+        self.0.options.observer.refused(Role::Server, &error);
+        error
     }
 
     async fn written(&mut self) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use super::opening::shake_hands;
 use super::websocket::WebSocket;
 use crate::error::Error;
 use crate::options::Options;
+use crate::proto::Role;
 use crate::proto::handshake::{BuildError, ClientRequest};
 
 /// Connects to a `ws://`, `wss://` or `ws+unix://` URI by the default [`Client`], which all calls in the process
@@ -64,7 +65,9 @@ where
 {
     Box::pin(async move {
         set_nodelay(&stream);
-        shake_hands(stream, request, options, false, after(options.handshake_timeout)).await
+        let deadline = after(options.handshake_timeout);
+        let shaken = shake_hands(stream, request, options, false, deadline).await;
+        options.observer.outcome(Role::Client, shaken)
     })
 }
 

@@ -172,19 +172,20 @@ impl<S> Driver<'_, S> {
         line.wakers.wake();
         intake.receiver.release();
         line.sender.release();
-        if let Some(failure) = line.closing.end() {
-            return Err(Error::Protocol(failure));
-        }
-        match line.heard.close_status(&line.sender) {
+        let status = line.heard.close_status(&line.sender);
+        let ended = match (line.closing.end(), &status) {
+            (Some(failure), _) => Err(Error::Protocol(failure)),
             // After both Closes it does not matter how the transport ends.
-            Some(status) if status.clean => Ok(()),
+            (None, Some(status)) if status.clean => Ok(()),
             _ => Err(match (error, line.write_error) {
                 // Why there was no end in time, where that is known.
                 (None | Some(Error::Timeout(_)), Some(kind)) => Error::Io(kind.into()),
                 (Some(error), _) => error,
                 (None, None) => Error::Lost,
             }),
-        }
+        };
+        line.watch.ended(|| status, ended.as_ref().err());
+        ended
     }
 
     #[cold]
@@ -339,7 +340,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 self.intake.receiver.input_eof();
                 Poll::Ready(Turn::Read)
             }
-            Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
+            Poll::Ready(Ok(count)) => {
+                self.line.watch.received(count);
+                Poll::Ready(Turn::Read)
+            }
             Poll::Ready(Err(error)) => {
                 self.intake.receiver.input_eof();
                 Poll::Ready(Turn::Ended(self.end(Some(Error::Io(error)))))

@@ -14,6 +14,7 @@ use super::intake::Intake;
 use super::patience::{Late, Patience};
 use super::scratch;
 use super::wakers::{Side, Wakers};
+use crate::observe::Watch;
 use crate::options::{Options, PaceOf};
 use crate::proto::{CloseFrame, Heard, ProtocolError, Sender, State};
 
@@ -36,6 +37,7 @@ pub(super) struct Line<S> {
     pub(super) held: Option<task::Id>,
     pub(super) stage: Stage,
     pub(super) wakers: Wakers,
+    pub(super) watch: Watch,
     /// Where several may send.
     pub(super) senders: Option<Box<Senders>>,
 }
@@ -69,6 +71,7 @@ impl<S> Line<S> {
             held: None,
             stage: Stage::Open,
             wakers: Wakers::default(),
+            watch: Watch::default(),
             senders: None,
         }
     }

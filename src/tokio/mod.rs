@@ -28,6 +28,7 @@ mod connect;
 mod cryptography;
 mod driver;
 mod feed;
+pub mod frames;
 mod heartbeat;
 mod held;
 mod intake;

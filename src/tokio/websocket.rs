@@ -61,8 +61,10 @@ impl<S> WebSocket<S> {
     }
 
     fn join(stream: S, connection: Connection, options: &Options, hold: Option<AsHeld<S>>) -> Self {
+        let watch = options.observer.opened(connection.role(), connection.agreement());
         let (receiver, sender, agreement) = connection.into_parts();
-        let line = Line::new(stream, sender, options);
+        let mut line = Line::new(stream, sender, options);
+        line.watch = watch;
         Self { intake: Box::new(Intake::new(receiver)), shared: Owner::new(line, agreement, hold) }
     }
 
@@ -97,6 +99,13 @@ impl<S> WebSocket<S> {
     /// Counts the memory of this connection among that of others, until it ends; `None` for not.
     pub fn set_budget(&mut self, budget: Option<&Budget>) {
         self.line().patience.set_budget(budget);
+    }
+
+    /// The span of this connection, for the application to enter; none if nobody collects it, or the connection ended.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        self.line().watch.span()
     }
 
     /// How the connection ended, once the peer's Close came, or cannot come any more.

@@ -111,6 +111,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
             }
             output.advance(written);
             self.patience.note_written(written);
+            self.watch.sent(written);
             self.unflushed = true;
             if self.wants_flush() {
                 ready!(self.poll_flush_stream(cx))?;

@@ -24,6 +24,7 @@ use super::tls;
 use super::way::{Proxies, Way};
 use crate::error::Error;
 use crate::options::Options;
+use crate::proto::Role;
 use crate::proto::handshake::{BuildError, ClientRequest, UriError};
 use crate::tokio::closing::after;
 use crate::tokio::opening::shake_hands;
@@ -240,7 +241,7 @@ impl Client {
     /// that is missing.
     pub fn connect(&self, uri: &str) -> impl Future<Output = Result<WebSocket<NetworkStream>, Error>> + Send {
         // On the heap until it is done, as `accept_with`.
-        Box::pin(self.journey(uri))
+        Box::pin(async move { self.options.observer.outcome(Role::Client, self.journey(uri).await) })
     }
 
     /// The same with other options, no redirects, and a request that is made here.
@@ -250,9 +251,12 @@ impl Client {
         options: Options,
         prepare: impl FnOnce(ClientRequest) -> Result<ClientRequest, BuildError>,
     ) -> Result<WebSocket<NetworkStream>, Error> {
-        let target = Target::parse(uri)?;
-        let request = prepare(self.request(&target, true)?)?;
-        self.open(&target, &request, options, after(options.handshake_timeout)).await
+        let opened = async {
+            let target = Target::parse(uri)?;
+            let request = prepare(self.request(&target, true)?)?;
+            self.open(&target, &request, options, after(options.handshake_timeout)).await
+        };
+        options.observer.outcome(Role::Client, opened.await)
     }
 
     async fn journey(&self, uri: &str) -> Result<WebSocket<NetworkStream>, Error> {
