@@ -88,6 +88,7 @@ pub use tokio::connect;
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/deflate.md")]
 #[doc = include_str!("../docs/features.md")]
+#[cfg_attr(feature = "axum", doc = include_str!("../docs/from-axum.md"))]
 #[doc = include_str!("../docs/from-fastwebsockets.md")]
 #[doc = include_str!("../docs/from-tokio-tungstenite.md")]
 struct Documents;

@@ -29,6 +29,7 @@ const EXAMPLES: &[&str] = &[
     "echo_server",
     "echo_server_blocking",
     "echo_server_mio",
+    "from_axum",
     "from_fastwebsockets",
     "from_tokio_tungstenite",
     "h2_bridge",
@@ -42,7 +43,7 @@ const EXAMPLES: &[&str] = &[
 /// Those that Cargo builds with a feature that is not compiled in are not there.
 fn is_built(example: &&str) -> bool {
     match *example {
-        "axum_echo" => cfg!(feature = "axum"),
+        "axum_echo" | "from_axum" => cfg!(feature = "axum"),
         "reconnecting_client" => cfg!(feature = "client"),
         _ => true,
     }
@@ -689,6 +690,24 @@ mod h2_bridge {
 
 mod from_elsewhere {
     use super::*;
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn axum_counts_what_is_said() {
+        let (_server, url) = serve("from_axum", &[]);
+        let resource = format!("{url}/chat");
+        for (text, answer) in [("hello", "1: hello"), ("¿qué tal?", "2: ¿qué tal?")] {
+            let request = ClientRequest::from_uri(&resource.parse().unwrap()).subprotocol("chat").unwrap();
+            let mut client = blocking::connect_over(connect(&url), &request, taut::Options::new()).unwrap();
+            assert_eq!(client.connection().agreement().subprotocol(), Some("chat"));
+            client.send(text).unwrap();
+            assert_eq!(client.recv().unwrap(), Some(Message::text(answer)));
+            client.send("bye").unwrap();
+            let see_you = CloseFrame::new(CloseCode::NORMAL, "see you").unwrap();
+            assert_eq!(client.recv().unwrap(), Some(Message::Close(Some(see_you))));
+            assert_eq!(client.recv().unwrap(), None);
+        }
+    }
 
     #[test]
     fn tokio_tungstenite_echoes_until_bye() {
