@@ -5,6 +5,7 @@
 //! | [`proto`]    | the engine: bytes in, events out; no I/O, no clock, no random numbers   |         |
 //! | `blocking`   | the engine over `std::io::{Read, Write}`                                | `std`   |
 //! | `tokio`      | the engine over tokio's byte streams, with deadlines                    | `tokio` |
+//! | `server`     | a server with registry, rooms, broadcast, limits and graceful shutdown  | `server` |
 //!
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
@@ -35,6 +36,8 @@ mod options;
 pub mod proto;
 #[cfg(feature = "std")]
 mod random;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
