@@ -14,7 +14,16 @@ use syn::{Attribute, Item, Meta, UseTree};
 /// Each folder with its layers, from below. Files of one layer do not use each other. A folder's `mod.rs`
 /// stands above its files; `lib.rs` above all, and it is free.
 const LAYERS: Layers = &[
-    ("", &[&["proto"], &["admission", "budget", "error", "options", "random"], &["blocking"], &["tokio"]]),
+    (
+        "",
+        &[
+            &["proto"],
+            &["admission", "budget", "error", "options", "random"],
+            &["blocking"],
+            &["tokio"],
+            &["server"],
+        ],
+    ),
     (
         "proto",
         &[
@@ -55,6 +64,22 @@ const LAYERS: Layers = &[
             &["websocket", "write"],
             &["accept", "feed", "stream"],
             &["connect"],
+        ],
+    ),
+    (
+        "server",
+        &[
+            &["id", "origin", "outgoing", "rate", "upgrade"],
+            &["outcome"],
+            &["outbox"],
+            &["config", "handle"],
+            &["ask", "connection", "group", "settings", "tasks", "timing"],
+            &["pump", "registry"],
+            &["broadcast", "hooks"],
+            &["serve"],
+            &["listen"],
+            &["builder"],
+            &["router"],
         ],
     ),
 ];

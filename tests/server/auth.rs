@@ -30,7 +30,8 @@ async fn pages_of_other_sites_get_403_and_other_paths_404() {
         ("ws://example.com/", "http://example.com", Some(404)),
         ("ws://example.com/chat/", "http://example.com", Some(404)),
     ] {
-        let result = connect_to(&server, url, 1 << 16, |request| request.field("Origin", origin).unwrap()).await;
+        let result =
+            connect_to(&server, url, 1 << 16, |request| request.field("Origin", origin).unwrap()).await;
         match status {
             None => drop(result.unwrap()),
             Some(status) => assert_eq!(refused(result).status(), status, "{url} {origin}"),
