@@ -55,7 +55,10 @@ impl Handle {
         let _waits = Waits { waiting: &waiting, id };
         let data = serde_json::to_value(data).map_err(AskError::Json)?;
         let question = json!({ "type": kind, "id": id, "data": data });
-        self.send_json(&question).map_err(AskError::Refused)?;
+        self.send_json(&question).map_err(|refusal| match refusal {
+            Refusal::Closed => AskError::Closed,
+            refusal => AskError::Refused(refusal),
+        })?;
         match timeout(time, answer).await {
             Err(_) => Err(AskError::Timeout),
             Ok(Err(_)) => Err(AskError::Closed),

@@ -209,8 +209,8 @@ impl Config {
     }
 
     /// How long a peer may be silent after a ping; then the connection ends, without a Close that nobody would see.
-    /// Anything that comes is a sign of life; while nothing is read, because the handler or a rate wants it so, no time
-    /// passes. Default: 20 s.
+    /// Anything that comes is a sign of life. No time passes while nothing is read, because the handler or a rate wants
+    /// it so, nor while the peer has bytes to take, which have [`write_timeout`](Self::write_timeout). Default: 20 s.
     #[must_use]
     pub const fn heartbeat_timeout(mut self, time: Duration) -> Self {
         self.heartbeat_timeout = time;

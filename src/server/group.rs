@@ -97,8 +97,8 @@ struct Node {
     /// The pattern that ends here, in a `#` or before it.
     here: Option<Arc<Group>>,
     rest: Option<Arc<Group>>,
-    any: Option<Box<Node>>,
-    levels: HashMap<Box<str>, Node>,
+    any: Option<Box<Self>>,
+    levels: HashMap<Box<str>, Self>,
 }
 
 /// A name that is none.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::fmt;
@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use ::tokio::sync::Notify;
@@ -276,7 +276,8 @@ impl Handle {
         matches!(self.outbox().phase, Phase::Open)
     }
 
-    /// Keeps a value with the connection, one of each type; gives the one that was there.
+    /// Keeps a value with the connection, one of each type, until the end of it was told
+    /// ([`Builder::on_disconnect`](super::Builder::on_disconnect)); gives the one that was there.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut data = lock(&self.0.data);
         let before = data.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value));

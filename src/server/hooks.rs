@@ -10,9 +10,10 @@ use core::any::Any;
 use core::error::Error as StdError;
 use core::fmt;
 use core::future::Future;
+use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 
 use super::connection::Connection;
 use super::handle::Handle;
@@ -51,7 +52,7 @@ impl<E: Into<BoxError>> Ending for Result<(), E> {
 pub struct Grant {
     pub(super) accept: Accept,
     pub(super) has_subprotocol: bool,
-    data: Vec<Box<dyn FnOnce(&Handle) + Send>>,
+    data: Vec<Insert>,
 }
 
 impl Grant {
@@ -87,13 +88,13 @@ impl Grant {
     }
 
     /// Gives the connection what it is to keep.
-    pub(super) fn apply(data: Vec<Box<dyn FnOnce(&Handle) + Send>>, handle: &Handle) {
+    pub(super) fn apply(data: Vec<Insert>, handle: &Handle) {
         for insert in data {
             insert(handle);
         }
     }
 
-    pub(super) fn take_data(&mut self) -> Vec<Box<dyn FnOnce(&Handle) + Send>> {
+    pub(super) fn take_data(&mut self) -> Vec<Insert> {
         core::mem::take(&mut self.data)
     }
 }
@@ -104,7 +105,11 @@ impl fmt::Debug for Grant {
     }
 }
 
+/// Gives a connection a value to keep.
+pub(super) type Insert = Box<dyn FnOnce(&Handle) + Send>;
+
 pub(super) type Running<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type OnFault = Arc<dyn Fn(&Fault) + Send + Sync>;
 type Hook<A, T> = Arc<dyn Fn(A) -> Running<T> + Send + Sync>;
 type Hook2<A, B, T> = Arc<dyn Fn(A, B) -> Running<T> + Send + Sync>;
 
@@ -116,7 +121,7 @@ pub(super) struct Hooks {
     pub(super) connect: Option<Hook<Handle, Result<(), BoxError>>>,
     pub(super) handler: Option<Hook<Connection, Result<(), BoxError>>>,
     pub(super) disconnect: Option<Hook2<Handle, Outcome, Result<(), BoxError>>>,
-    pub(super) error: Option<Arc<dyn Fn(&Fault) + Send + Sync>>,
+    pub(super) error: Option<OnFault>,
     pub(super) room: Option<OnRoom>,
 }
 

@@ -156,8 +156,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     }
 
     fn has_room(&self) -> bool {
-        let queued = |socket: &WebSocket<S>| socket.with_connection(|connection| connection.queued());
-        self.socket.as_ref().is_some_and(|socket| queued(socket) < self.write_buffer)
+        self.socket.is_some() && self.queued() < self.write_buffer
+    }
+
+    /// How many bytes the engine holds for the transport.
+    fn queued(&self) -> usize {
+        self.socket.as_ref().map_or(0, |socket| socket.with_connection(|connection| connection.queued()))
     }
 
     /// Gives the engine what waits, as far as it is to hold it; tells if the connection is to be aborted.
@@ -306,7 +310,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                 self.wait_until = None;
                 return Some(Timed::Changed);
             }
-            let due = if self.by.is_some() { Due::At(None) } else { self.timing.due(reads, now) };
+            // What waits to be written keeps a ping waiting too, and has a deadline of its own.
+            let hears = reads && self.queued() == 0;
+            let due = if self.by.is_some() { Due::At(None) } else { self.timing.due(hears, now) };
             match due {
                 Due::Dead => return Some(Timed::Dead),
                 Due::Ping(payload) => {

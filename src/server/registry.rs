@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::Ordering;
 use core::{fmt, mem};
-use std::sync::{Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard};
 
 use super::group::{Directory, Group, NameError, check_pattern, check_room, check_topic};
 use super::handle::{Groups, Handle, lock};

@@ -8,9 +8,11 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
+use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
+use std::panic::catch_unwind;
 use std::time::SystemTime;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -21,7 +23,7 @@ use ::tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::config::Config;
 use super::connection::Connection;
-use super::handle::{Handle, Link};
+use super::handle::{Handle, Link, lock};
 use super::hooks::{BoxError, Caught, Grant, Hooks, Running};
 use super::id::ConnectionId;
 use super::outbox::Refusal;
@@ -72,6 +74,7 @@ where
     if let Some(admitted) = &mut admitted {
         admitted.opened();
     }
+    let _data = Data(&handle);
     let place = Place { core: &core, handle: &handle };
     let outcome = run(&core, socket, &handle).await;
     drop(place);
@@ -103,6 +106,17 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What is kept with a connection, however its task ends: it may hold handles of the connection itself.
+struct Data<'a>(&'a Handle);
+
+impl Drop for Data<'_> {
+    fn drop(&mut self) {
+        let data = lock(&self.0.0.data).take();
+        // Destructors of the application may panic, and be run by a panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
+    }
+}
+
 /// The opening handshake, and all that is asked before it.
 async fn open<S>(core: &Core, stream: S, address: SocketAddr) -> Result<(WebSocket<S>, Handle), Error>
 where
@@ -121,10 +135,8 @@ where
     let data = grant.take_data();
     let mut accept = grant.accept;
     if !grant.has_subprotocol {
-        let spoken = core.config.subprotocols.iter();
-        if let Some(name) =
-            spoken.filter(|name| upgrade.request().subprotocols().any(|offered| offered == **name)).next()
-        {
+        let is_offered = |name: &&String| upgrade.request().subprotocols().any(|offered| *offered == ***name);
+        if let Some(name) = core.config.subprotocols.iter().find(is_offered) {
             accept = accept.subprotocol(name);
         }
     }

@@ -75,9 +75,9 @@ impl Timing {
         self.interval.is_none() && self.idle.is_none()
     }
 
-    /// What is due; `reading` tells whether anything could be heard.
-    pub(super) fn due(&mut self, reading: bool, now: Instant) -> Due {
-        self.silent &= reading;
+    /// What is due; `hears` tells whether an answer could have come.
+    pub(super) fn due(&mut self, hears: bool, now: Instant) -> Due {
+        self.silent &= hears;
         let mut next = None;
         let mut sooner = |at: Option<Instant>| next = [next, at].into_iter().flatten().min();
         if let Some(interval) = self.interval {

@@ -226,3 +226,63 @@ async fn it_listens_on_a_free_port_and_tells_it() {
     client.send("hello").await.unwrap();
     assert_eq!(client.recv().await.unwrap(), Some(Message::text("hello")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_with_a_connection_goes_with_it() {
+    struct Kept(#[expect(dead_code, reason = "a circle")] Handle, Notes);
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            self.1.push("gone");
+        }
+    }
+    let notes = Notes::default();
+    let [kept, told] = [(); 2].map(|()| notes.clone());
+    let server = server(quiet())
+        .on_connect(move |handle: Handle| {
+            handle.insert(Kept(handle.clone(), kept.clone()));
+            async {}
+        })
+        .on_disconnect(move |handle, _| {
+            told.push(format!("told {}", handle.get::<Kept>().is_some()));
+            async {}
+        })
+        .detached();
+    drop(connect(&server).await);
+    is_empty(&server).await;
+    assert_eq!(notes.take(), ["told true", "gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_receive_loses_nothing_and_a_connection_may_move() {
+    let server = server(quiet())
+        .handler(|mut connection| async move {
+            // In a task of its own, which is another than the one that runs the connection.
+            let moved = tokio::spawn(async move {
+                loop {
+                    // Dropped after one poll, where nothing has come yet.
+                    let message = match tokio::time::timeout(seconds(0), connection.recv()).await {
+                        Ok(received) => received?,
+                        Err(_) => connection.recv().await?,
+                    };
+                    match message {
+                        Some(message) => connection.queue(message)?,
+                        None => return Ok::<_, BoxError>(()),
+                    };
+                }
+            });
+            moved.await?
+        })
+        .detached();
+    let mut client = connect(&server).await;
+    for round in 0..100 {
+        for number in 0..round % 5 {
+            client.feed(format!("{round} {number}")).unwrap();
+        }
+        client.flush().await.unwrap();
+        for number in 0..round % 5 {
+            assert_eq!(hear(&mut client).await, format!("{round} {number}"));
+        }
+    }
+    client.close(CloseCode::NORMAL, "").await.unwrap();
+    is_empty(&server).await;
+}

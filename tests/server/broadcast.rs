@@ -26,7 +26,8 @@ async fn a_broadcast_reaches_those_it_is_for_and_nobody_else() {
         |handle: &taut::server::Handle| handle.get::<u8>().is_some_and(|number| number.is_multiple_of(2));
     assert_eq!(registry.broadcast("even").to_those(odd).queued, 2);
     registry.broadcast(Outgoing::json(&[1, 2]).unwrap()).to_all();
-    registry.broadcast(&Prepared::text("prepared")).to_all();
+    let prepared = Prepared::text("prepared");
+    registry.broadcast(&prepared).to_all();
     handles[0].send_json("json").unwrap();
     for handle in &handles {
         handle.send_text("end").unwrap();

@@ -106,3 +106,18 @@ async fn a_connection_that_nobody_uses_ends_with_1001() {
         assert_eq!(server.registry().broadcast("x").to_all().queued, 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_way_is_no_dead_peer() {
+    let server = server(beating().max_queued_bytes(2 << 20)).detached();
+    let client = connect_to(&server, "ws://a/", 1 << 10, |request| request).await.unwrap();
+    settle().await;
+    assert_eq!(server.registry().broadcast(vec![7; 1 << 20]).to_all().queued, 1);
+    let (mut stream, _) = client.into_parts();
+    // It takes 10 KiB a second, so that the pings come behind what takes 100 s.
+    for _ in 0..100 {
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut [0; 10 << 10]).await.unwrap();
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(server.registry().len(), 1);
+}
