@@ -125,3 +125,24 @@ impl Broadcast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_sends_to_a_group_waits_for_who_does() {
+        let registry = Registry::new(1, None);
+        std::thread::scope(|scope| {
+            let first = registry.all().in_order();
+            let second = scope.spawn(|| registry.broadcast("x").to_all());
+            // Without the order it would be done long before.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!second.is_finished());
+            drop(first);
+            assert_eq!(second.join().unwrap(), Tally::default());
+        });
+    }
+}

@@ -281,6 +281,48 @@ mod tests {
     use super::*;
 
     #[test]
+    fn groups_are_gone_with_their_last_member_and_patterns_with_them() {
+        let mut directory = Directory::default();
+        let [one, two] = [1, 2].map(Handle::example);
+        let names = ["a", "a/b", "a/+", "a/#", "#", "+/b/+", "a/b/#", "a+"];
+        for name in names {
+            for member in [&one, &two] {
+                let is_first = *member == one;
+                assert_eq!(directory.add(&name.into(), true, member), (true, is_first), "{name}");
+                assert_eq!(directory.add(&name.into(), true, member), (false, false), "{name}");
+            }
+        }
+        assert_eq!(
+            (directory.len(), directory.fitting("a/b").len(), directory.fitting("a/b/c").len()),
+            (8, 5, 4)
+        );
+        for (member, last) in [(&one, false), (&two, true)] {
+            for name in names {
+                assert_eq!(directory.remove(name, true, member.id()), (true, last), "{name}");
+                assert_eq!(directory.remove(name, true, member.id()), (false, false), "{name}");
+            }
+        }
+        assert!(
+            directory.wild.is_empty() && directory.exact.is_empty() && directory.len() == 0,
+            "{directory:?}"
+        );
+    }
+
+    #[test]
+    fn a_group_keeps_its_index_while_members_come_and_go() {
+        let group = Group::default();
+        let members: Vec<_> = (0..50).map(Handle::example).collect();
+        for round in 0..200_usize {
+            let member = &members[round * 7 % 50];
+            let there = group.get(member.id()).is_some();
+            assert!(if there { group.remove(member.id()) } else { group.add(member) });
+            for member in &*group.members() {
+                assert_eq!(group.get(member.id()).as_ref(), Some(member));
+            }
+        }
+    }
+
+    #[test]
     fn patterns_are_checked() {
         for right in ["a", "a/b", "+", "#", "a/+/b", "a/#", "+/+/#", "/", "a//b"] {
             assert_eq!(check_pattern(right), Ok(()), "{right}");

@@ -402,3 +402,38 @@ impl fmt::Debug for Handle {
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+impl Handle {
+    /// A connection without a task.
+    pub(super) fn example(id: u64) -> Self {
+        use crate::proto::handshake::ServerHandshake;
+        let mut handshake = ServerHandshake::new();
+        handshake.feed(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        );
+        let request = handshake.poll().unwrap().unwrap().request().clone();
+        let policy = super::outbox::SlowConsumer::Disconnect;
+        let nobody: Weak<u8> = Weak::new();
+        Self(Arc::new(Link {
+            id: ConnectionId(id),
+            upgrade: Upgrade::new(request, ([127, 0, 0, 1], 1).into()),
+            subprotocol: None,
+            compressed: false,
+            since: Instant::now(),
+            at: SystemTime::now(),
+            limits: QueueLimits { messages: 10, bytes: 1000, policy, code: CloseCode::TRY_AGAIN },
+            outbox: Mutex::default(),
+            inbox: Mutex::default(),
+            room: Notify::default(),
+            data: Mutex::default(),
+            groups: Mutex::default(),
+            home: nobody,
+            counts: Counts::default(),
+            round_trip: AtomicU64::new(0),
+            entered: false.into(),
+            task: OnceLock::new(),
+        }))
+    }
+}

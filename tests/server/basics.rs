@@ -286,3 +286,31 @@ async fn a_dropped_receive_loses_nothing_and_a_connection_may_move() {
     client.close(CloseCode::NORMAL, "").await.unwrap();
     is_empty(&server).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_in_another_task_receives_all_that_comes() {
+    let notes = Notes::default();
+    let told = notes.clone();
+    let server = server(quiet())
+        .handler(move |mut connection| {
+            let told = told.clone();
+            async move {
+                let moved = tokio::spawn(async move {
+                    while let Ok(Some(message)) = connection.recv().await {
+                        told.push(message.as_text().unwrap_or_default());
+                        // The next is read ahead meanwhile, and then nothing more.
+                        settle().await;
+                    }
+                });
+                moved.await
+            }
+        })
+        .detached();
+    let mut client = connect(&server).await;
+    for number in 0..5 {
+        client.feed(number.to_string()).unwrap();
+    }
+    client.flush().await.unwrap();
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(notes.take(), ["0", "1", "2", "3", "4"]);
+}

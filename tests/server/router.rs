@@ -150,4 +150,7 @@ async fn questions_without_answers_are_bounded() {
     let too_many = results.iter().filter(|result| matches!(result, Err(AskError::TooMany))).count();
     assert_eq!(too_many, 1);
     assert!(results.iter().all(|result| matches!(result, Err(AskError::TooMany | AskError::Timeout))));
+    // Those that nobody waits for any more do not count.
+    let again = server.registry().list()[0].ask::<_, ()>("q", "x", seconds(5)).await;
+    assert!(matches!(again, Err(AskError::Timeout)), "{again:?}");
 }

@@ -140,3 +140,37 @@ async fn a_server_under_load_ends_as_well() {
         ends(client).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_authenticated_amid_a_shutdown_is_closed_as_well() {
+    let server = server(quiet()).authenticate_by_message(|_, _| async { Ok(()) }).detached();
+    let mut client = connect(&server).await;
+    settle().await;
+    let shutdown = {
+        let server = server.clone();
+        tokio::spawn(async move { server.shutdown(Shutdown::new()).await })
+    };
+    settle().await;
+    client.send("who I am").await.unwrap();
+    assert_eq!(close_code(&mut client).await, 1001);
+    assert_eq!(shutdown.await.unwrap().aborted, 0);
+    is_empty(&server).await;
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (server, _client) = runtime.block_on(async {
+        let server = server(quiet()).detached();
+        let client = connect(&server).await;
+        while server.registry().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        server.registry().list()[0].join("room").unwrap();
+        (server, client)
+    });
+    assert_eq!((server.registry().len(), server.tasks()), (1, 1));
+    drop(runtime);
+    assert_eq!((server.registry().len(), server.registry().rooms().len(), server.tasks()), (0, 0, 0));
+    assert_eq!(server.admission().connections(), 0);
+}
