@@ -86,10 +86,7 @@ impl Handle {
     /// No answer will come any more.
     pub(super) fn forget_questions(&self) {
         let waiting = self.get_or_insert::<Waiting>();
-        let mut state = lock(&waiting.0);
-        state.closed = true;
-        let asked = core::mem::take(&mut state.asked);
-        drop(state);
+        let asked = core::mem::take(&mut lock(&waiting.0).asked);
         drop(asked);
     }
 }
@@ -104,15 +101,11 @@ struct Waiting(Mutex<State>);
 struct State {
     last: u64,
     asked: HashMap<u64, oneshot::Sender<Answer>>,
-    closed: bool,
 }
 
 impl Waiting {
     fn enter(&self) -> Result<(u64, oneshot::Receiver<Answer>), AskError> {
         let mut state = lock(&self.0);
-        if state.closed {
-            return Err(AskError::Closed);
-        }
         if state.asked.len() >= MOST_ASKED {
             return Err(AskError::TooMany);
         }

@@ -358,3 +358,17 @@ impl Default for Config {
 
 /// Room in the engine for the pings that go beside messages.
 const MOST_BESIDE: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_the_engine_follow_from_those_of_the_server() {
+        for bytes in [10, 64 << 20] {
+            let options = Config::new().max_message(bytes).write_buffer(bytes).options();
+            assert_eq!((options.config.max_message, options.config.max_frame), (bytes, bytes));
+            assert!(options.config.max_queued > bytes);
+        }
+    }
+}

@@ -341,16 +341,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     fn end(&mut self, by: By, error: Option<Error>) -> Outcome {
         let by = self.by.unwrap_or(by);
         let status = self.socket.take().and_then(|socket| socket.close_status());
-        let waker = {
-            let mut inbox = self.handle.inbox();
-            inbox.end = Some(error.as_ref().and_then(again));
-            inbox.waker.take()
-        };
+        // Who hears of the end finds that nothing more can be sent.
         {
             let mut outbox = self.handle.outbox();
             outbox.phase = Phase::Ended;
             outbox.forget();
         }
+        let waker = {
+            let mut inbox = self.handle.inbox();
+            inbox.end = Some(error.as_ref().and_then(again));
+            inbox.waker.take()
+        };
         self.handle.0.room.notify_waiters();
         if let Some(waker) = waker {
             waker.wake();

@@ -109,7 +109,10 @@ async fn callbacks_hear_of_connections_messages_ends_and_failures() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_send_arrives_while_the_handler_does_something_else() {
+    let notes = Notes::default();
+    let told = notes.clone();
     let server = server(quiet())
+        .on_error(move |fault| told.push(format!("{}", matches!(fault, Fault::Lingered(_)))))
         .handler(|mut connection| async move {
             connection.recv().await?;
             std::future::pending::<()>().await;
@@ -130,8 +133,10 @@ async fn what_others_send_arrives_while_the_handler_does_something_else() {
     // The handler has its time, and no more.
     settle().await;
     assert_eq!((server.registry().len(), server.tasks()), (0, 1));
+    assert_eq!(notes.take(), [""; 0]);
     tokio::time::sleep(seconds(31)).await;
     is_empty(&server).await;
+    assert_eq!(notes.take(), ["true"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,9 +223,12 @@ async fn it_listens_on_a_free_port_and_tells_it() {
     assert!(error.contains(&server.address().unwrap().to_string()), "{error}");
     // Over what the application makes of a stream, too.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let wrapped = Server::builder(quiet())
+    let wrapped = Server::builder(quiet().keepalive(seconds(60)))
         .handler(echo)
-        .listen_with(listener, |stream, _| async { Ok(tokio::io::BufStream::new(stream)) })
+        .listen_with(listener, |stream, _| async {
+            assert!(socket2::SockRef::from(&stream).keepalive()? && stream.nodelay()?);
+            Ok(tokio::io::BufStream::new(stream))
+        })
         .unwrap();
     let mut client = taut::tokio::connect(&format!("ws://{}/", wrapped.address().unwrap())).await.unwrap();
     client.send("hello").await.unwrap();
