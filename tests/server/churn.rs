@@ -1,7 +1,7 @@
 //! Connections that come and end in any way leave nothing behind.
 
 use taut::proto::CloseCode;
-use taut::server::{BoxError, Handle};
+use taut::server::{BoxError, Handle, Shutdown, SlowConsumer};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::*;
@@ -79,4 +79,61 @@ async fn however_connections_end_nothing_is_left_of_them() {
     let _ = std::panic::take_hook();
     tokio::time::sleep(seconds(100)).await;
     is_empty(&server).await;
+}
+
+#[test]
+fn threads_that_come_go_join_and_send_leave_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = server(quiet().slow_consumer(SlowConsumer::DropOldest))
+            .on_message(|handle: Handle, message| async move {
+                let Some(registry) = handle.registry() else { return };
+                let text = message.as_text().unwrap_or_default();
+                // Whoever is there, in their tasks and on their threads.
+                let other = registry.list().first().unwrap_or(&handle).clone();
+                let _ = other.join("common");
+                let _ = other.subscribe("a/+");
+                let _ = handle.join(text);
+                registry.broadcast(message.clone()).to_room("common");
+                registry.broadcast(message.clone()).to_topic("a/b");
+                other.leave("common");
+                if text.ends_with('7') {
+                    other.abort();
+                }
+                let _ = handle.queue(message);
+            })
+            .detached();
+        let talking: Vec<_> = (0..8)
+            .map(|thread| {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    for round in 0..50 {
+                        let Ok(mut client) = connect_to(&server, "ws://a/", 1 << 12, |request| request).await
+                        else {
+                            continue;
+                        };
+                        for number in 0..10 {
+                            // It may have been aborted.
+                            if client.send(format!("{thread} {number}")).await.is_err() {
+                                break;
+                            }
+                            // What was sent comes back, or the end does.
+                            if number % 3 == 0 && !matches!(ends(client.recv()).await, Ok(Some(_))) {
+                                break;
+                            }
+                        }
+                        if round % 2 == 0 {
+                            let _ = ends(client.close(CloseCode::NORMAL, "")).await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for talking in talking {
+            talking.await.unwrap();
+        }
+        let drained = ends(server.shutdown(Shutdown::new().window(seconds(0)))).await;
+        assert_eq!(drained.aborted, 0);
+        is_empty(&server).await;
+    });
 }
