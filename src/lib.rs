@@ -10,6 +10,7 @@
 //! | `hyper`      | the servers of hyper 1, over HTTP/1.1 and HTTP/2                        | `hyper` |
 //! | `axum`       | an extractor for axum                                                   | `axum`  |
 //! | `http2`      | a client's WebSockets over HTTP/2                                       | `http2` |
+//! | `server`     | a server with registry, rooms, broadcast, limits and graceful shutdown  | `server` |
 //!
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
@@ -59,6 +60,8 @@ mod options;
 pub mod proto;
 #[cfg(feature = "std")]
 mod random;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 

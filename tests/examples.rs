@@ -24,18 +24,24 @@ use taut::tokio::{Options, accept_with};
 const EXAMPLES: &[&str] = &[
     "autobahn_client",
     "axum_echo",
+    "broadcast_server",
     "chat",
     "echo_client",
     "echo_server",
     "echo_server_blocking",
     "echo_server_mio",
+    "first_message_auth",
     "from_axum",
     "from_fastwebsockets",
     "from_tokio_tungstenite",
     "h2_bridge",
+    "json_chat",
     "line_client",
+    "publish_subscribe",
     "reconnecting_client",
+    "rooms",
     "split_halves",
+    "token_auth",
     "wss_client",
     "wss_echo_server",
 ];
@@ -44,6 +50,10 @@ const EXAMPLES: &[&str] = &[
 fn is_built(example: &&str) -> bool {
     match *example {
         "axum_echo" | "from_axum" => cfg!(feature = "axum"),
+        "broadcast_server" | "first_message_auth" | "json_chat" | "publish_subscribe" | "rooms"
+        | "token_auth" => {
+            cfg!(feature = "server")
+        }
         "reconnecting_client" => cfg!(feature = "client"),
         _ => true,
     }
@@ -777,6 +787,126 @@ mod from_elsewhere {
     const REQUEST: &[u8] =
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+}
+
+#[cfg(feature = "server")]
+mod servers {
+    use super::*;
+
+    /// As `serve`, with an argument behind the address.
+    fn serve_and(name: &'static str, argument: &str) -> (Program, String) {
+        let mut server = Program::start(name, &["127.0.0.1:0", argument]);
+        let url = format!("ws://{}", server.line());
+        (server, url)
+    }
+
+    /// A client that is there: it was answered.
+    fn client(url: &str, say: &str, answer: &str) -> Program {
+        let mut client = Program::start("line_client", &[url]);
+        client.say(say);
+        assert_eq!(client.line(), answer);
+        client
+    }
+
+    #[test]
+    fn a_broadcast_reaches_all_and_a_signal_ends_the_server() {
+        let (mut server, url) = serve("broadcast_server", &[]);
+        let mut ana = Program::start("line_client", &[&url]);
+        let mut ben = Program::start("line_client", &[&url]);
+        // Once both are there.
+        loop {
+            server.say("from the server");
+            if server.line().starts_with("2 hear it") {
+                break;
+            }
+        }
+        ana.say("from ana");
+        while ben.line() != "from ana" {}
+        #[cfg(unix)]
+        {
+            let killed =
+                Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+            assert!(killed.success());
+            let ending = server.finish();
+            assert_eq!((ending.status, &*ending.stderr), (0, ""));
+            assert_eq!(ending.stdout.last().map(String::as_str), Some("2 were open, 0 cut off"));
+        }
+    }
+
+    #[test]
+    fn rooms_obey_their_commands() {
+        let (_server, url) = serve("rooms", &[]);
+        let mut ana = client(&url, "JOIN red", "guest 1 joined red");
+        let mut ben = client(&url, "JOIN red", "guest 2 joined red");
+        assert_eq!(ana.line(), "guest 2 joined red");
+        let mut cy = client(&url, "SEND red hello", "ERROR you are not in this room");
+        ana.say("SEND red hello");
+        assert_eq!(ben.line(), "red guest 1: hello");
+        cy.say("BROADCAST to all");
+        assert_eq!((ana.line(), ben.line()), ("guest 3: to all".into(), "guest 3: to all".into()));
+        ben.say("LEAVE red");
+        assert_eq!(ana.line(), "guest 2 left red");
+        ben.say("LEAVE red");
+        assert_eq!(ben.line(), "ERROR you are not in this room");
+        cy.say("what");
+        assert!(cy.line().starts_with("ERROR JOIN room"));
+    }
+
+    #[test]
+    fn who_subscribed_hears_what_is_published() {
+        let (_server, url) = serve("publish_subscribe", &[]);
+        let mut ana = client(&url, "SUB news/+/tennis", "OK news/+/tennis");
+        let mut ben = client(&url, "PUB news/sport/tennis 6:4", "OK 1");
+        assert_eq!(ana.line(), "news/sport/tennis 6:4");
+        ben.say("PUB news/sport/golf 72");
+        assert_eq!(ben.line(), "OK 0");
+        ana.say("UNSUB news/+/tennis");
+        assert_eq!(ana.line(), "OK news/+/tennis");
+        ben.say("PUB news/sport/tennis 6:5");
+        assert_eq!(ben.line(), "OK 0");
+        ben.say("SUB news/#/x");
+        assert!(ben.line().starts_with("ERROR"));
+    }
+
+    #[test]
+    fn json_finds_its_way() {
+        let (_server, url) = serve("json_chat", &[]);
+        let ack = r#"{"id":1,"type":"ack"}"#;
+        let mut ana = client(&url, r#"{"type":"name","data":"Ana","id":1}"#, ack);
+        let mut ben = client(&url, r#"{"type":"name","data":"Ben","id":1}"#, ack);
+        ana.say(r#"{"type":"say","data":"hello"}"#);
+        assert_eq!(ben.line(), r#"{"data":{"from":"Ana","text":"hello"},"type":"said"}"#);
+        ben.say(r#"{"type":"who","id":2}"#);
+        assert_eq!(ben.line(), r#"{"data":["Ana","Ben"],"id":2,"type":"reply"}"#);
+        let unnamed = r#"{"error":"say your name first","type":"error"}"#;
+        client(&url, r#"{"type":"say","data":"hello"}"#, unnamed);
+    }
+
+    #[test]
+    fn a_token_lets_in_and_nothing_else_does() {
+        let (_server, url) = serve_and("token_auth", "s3cret");
+        let mut ana = Program::start("line_client", &[&format!("{url}/?token=s3cret")]);
+        assert_eq!(ana.line(), "hello, the one with the token");
+        ana.say("echo");
+        assert_eq!(ana.line(), "echo");
+        for (target, status) in [("/?token=guess", "403"), ("/", "401")] {
+            let client = Program::start("line_client", &[&format!("{url}{target}")]);
+            let ending = client.finish();
+            assert!(ending.status != 0 && ending.stderr.contains(status), "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_message_lets_in_and_nothing_else_does() {
+        let (_server, url) = serve_and("first_message_auth", "s3cret");
+        let mut ana = client(&url, "s3cret", "welcome");
+        let mut eve = Program::start("line_client", &[&url]);
+        eve.say("guess");
+        let ending = eve.finish();
+        assert!(ending.status != 0 && ending.stderr.contains("4401"), "{ending:?}");
+        ana.say("to all");
+        assert_eq!(ana.line(), "to all");
+    }
 }
 
 mod autobahn_client {

@@ -24,7 +24,7 @@ const LAYERS: Layers = &[
             &["options"],
             &["blocking"],
             &["tokio"],
-            &["client", "http"],
+            &["client", "http", "server"],
             &["http2", "hyper"],
             &["axum"],
         ],
@@ -102,6 +102,22 @@ const LAYERS: Layers = &[
         ],
     ),
     ("tokio/client/tls", &[&["off", "verify"], &["config", "failure"], &["session"]]),
+    (
+        "server",
+        &[
+            &["id", "origin", "outgoing", "rate", "upgrade"],
+            &["outcome"],
+            &["outbox"],
+            &["config", "handle"],
+            &["ask", "connection", "group", "settings", "tasks", "timing"],
+            &["pump", "registry"],
+            &["broadcast", "hooks"],
+            &["serve"],
+            &["listen"],
+            &["builder"],
+            &["router"],
+        ],
+    ),
 ];
 
 /// The crates that the engine may use.

@@ -54,6 +54,18 @@ impl Prepared {
         Self::new(OpCode::Binary, bytes.as_ref())
     }
 
+    /// How many bytes the payload has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.plain.payload().len()
+    }
+
+    /// Whether the payload is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn new(opcode: OpCode, payload: &[u8]) -> Self {
         Self {
             plain: Encoded::new(opcode, false, payload),

@@ -1,0 +1,225 @@
+//! How a server is put together.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::net::SocketAddr;
+use core::panic::AssertUnwindSafe;
+use std::io;
+use std::panic::catch_unwind;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::sync::watch;
+
+use super::config::Config;
+use super::connection::Connection;
+use super::handle::Handle;
+use super::hooks::{Ending, Grant, Hooks, said};
+use super::listen::Server;
+use super::outcome::{Fault, Outcome};
+use super::registry::{Registry, RoomEvent};
+use super::serve::Core;
+use super::tasks::Tasks;
+use super::upgrade::Upgrade;
+use crate::admission::Admission;
+use crate::budget::Budget;
+use crate::proto::handshake::Reject;
+use crate::proto::{CloseFrame, Message};
+
+/// A server that is being put together: settings, and what the application has to say to what happens. Nothing is
+/// required; a later call takes the place of an earlier one.
+#[derive(Default)]
+#[must_use = "a server does nothing before it is bound"]
+pub struct Builder {
+    config: Config,
+    hooks: Hooks,
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, hooks: Hooks::default() }
+    }
+
+    /// Runs this for each connection, until it returns; then the connection is closed with 1000, or with 1011 if it failed
+    /// or panicked.
+    pub fn handler<F, R>(mut self, handler: impl Fn(Connection) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Ending,
+    {
+        self.hooks.handler = Some(Arc::new(move |connection| {
+            let running = handler(connection);
+            Box::pin(async move { running.await.into_result() })
+        }));
+        self
+    }
+
+    /// Calls this for each message, one after the other; takes the place of [`handler`](Self::handler).
+    pub fn on_message<F, R>(self, hook: impl Fn(Handle, Message) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Ending,
+    {
+        let hook = Arc::new(hook);
+        self.handler(move |mut connection| {
+            let hook = hook.clone();
+            async move {
+                while let Some(message) = connection.recv().await? {
+                    hook(connection.handle().clone(), message).await.into_result()?;
+                }
+                Ok::<(), super::hooks::BoxError>(())
+            }
+        })
+    }
+
+    /// Calls this once a connection is open, and authenticated; its handler waits for it, and does not run if it fails.
+    pub fn on_connect<F, R>(mut self, hook: impl Fn(Handle) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Ending,
+    {
+        self.hooks.connect = Some(Arc::new(move |handle| {
+            let running = hook(handle);
+            Box::pin(async move { running.await.into_result() })
+        }));
+        self
+    }
+
+    /// Calls this once a connection and its handler have ended, for each that was open; it is in no room any more.
+    pub fn on_disconnect<F, R>(mut self, hook: impl Fn(Handle, Outcome) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Ending,
+    {
+        self.hooks.disconnect = Some(Arc::new(move |handle, outcome| {
+            let running = hook(handle, outcome);
+            Box::pin(async move { running.await.into_result() })
+        }));
+        self
+    }
+
+    /// Tells this of all that goes wrong. It must not block.
+    pub fn on_error(mut self, hook: impl Fn(&Fault) + Send + Sync + 'static) -> Self {
+        self.hooks.error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Tells this who joins and leaves rooms, by themselves or by their end. It runs on the task that does so, without a
+    /// lock, and must not block; of what two tasks do at the same time it may hear in either order.
+    pub fn on_room(mut self, hook: impl Fn(&RoomEvent) + Send + Sync + 'static) -> Self {
+        self.hooks.room = Some(Arc::new(hook));
+        self
+    }
+
+    /// Asks this before a request is accepted: who is it, and may they? [`unauthorized`](super::unauthorized) and
+    /// [`forbidden`](super::forbidden) are the answers that refuse; any other will do. It has
+    /// [`Config::auth_timeout`]; a panic is answered with 500.
+    pub fn authenticate<F>(mut self, hook: impl Fn(Upgrade) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Grant, Reject>> + Send + 'static,
+    {
+        self.hooks.authenticate = Some(Arc::new(move |upgrade| Box::pin(hook(upgrade))));
+        self
+    }
+
+    /// Has the first message of each connection checked by this, which refuses by a Close. Before that nobody sees the
+    /// connection: it is not in the registry, and its handler does not run. Message and check have
+    /// [`Config::auth_timeout`] together.
+    pub fn authenticate_by_message<F>(
+        mut self,
+        hook: impl Fn(Handle, Message) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), CloseFrame>> + Send + 'static,
+    {
+        self.hooks.first = Some(Arc::new(move |handle, message| Box::pin(hook(handle, message))));
+        self
+    }
+
+    /// Listens on the address of the settings, and serves what comes.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn bind(self) -> io::Result<Server> {
+        let address = self.config.address.clone();
+        let wrap =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+        let listener = TcpListener::bind(&address).await.map_err(wrap)?;
+        self.listen(listener)
+    }
+
+    /// Serves what comes to a listener of one's own.
+    ///
+    /// # Errors
+    /// The listener does not know its address.
+    pub fn listen(self, listener: TcpListener) -> io::Result<Server> {
+        self.listen_with(listener, |stream, _| async { Ok(stream) })
+    }
+
+    /// As [`listen`](Self::listen), over what `wrap` makes of each connection: TLS. It has
+    /// [`Config::handshake_timeout`].
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn listen_with<S, F>(
+        self,
+        listener: TcpListener,
+        wrap: impl Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+    ) -> io::Result<Server>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
+        let server = Server::new(self.build(), Some(address));
+        server.accept_from(listener, wrap);
+        Ok(server)
+    }
+
+    /// A server that listens nowhere, for [`Server::serve`].
+    #[must_use]
+    pub fn detached(self) -> Server {
+        Server::new(self.build(), None)
+    }
+
+    fn build(self) -> Arc<Core> {
+        let Self { config, mut hooks } = self;
+        // A panic there must not keep others from being told, nor a connection from being forgotten.
+        if let Some(room) = hooks.room.take() {
+            let error = hooks.clone();
+            hooks.room = Some(Arc::new(move |event| {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| room(event))) {
+                    error.fault(&Fault::Panicked(event.connection.id(), said(panic)));
+                }
+            }));
+        }
+        Arc::new(Core {
+            options: config.options(),
+            registry: Registry::new(config.max_groups, hooks.room.clone()),
+            admission: Admission::new(config.admission),
+            budget: config.max_memory.map(Budget::new),
+            tasks: Tasks::default(),
+            stopping: watch::Sender::new(false),
+            config,
+            hooks,
+        })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins with these settings.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+}

@@ -1,0 +1,362 @@
+//! A server that runs: accepting connections, and ending.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::net::SocketAddr;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use std::io;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::handle::Handle;
+use super::outcome::{By, Fault};
+use super::registry::Registry;
+use super::serve::{Core, serve};
+use crate::admission::{Admission, Refused};
+use crate::proto::{CloseCode, CloseFrame};
+
+/// A server that runs. Clones are the same server; it runs on when they are dropped, until it is
+/// [shut down](Self::shutdown) or its runtime ends.
+#[derive(Clone)]
+pub struct Server {
+    core: Arc<Core>,
+    address: Option<SocketAddr>,
+}
+
+/// How a server ends.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    frame: CloseFrame,
+    window: Duration,
+    deadline: Duration,
+}
+
+/// How the connections of a server ended that was shut down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// How many were open.
+    pub open: usize,
+    /// How many tasks were cut off at the deadline, handshakes included.
+    pub aborted: usize,
+}
+
+impl Shutdown {
+    /// The defaults that each method below states.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            frame: CloseCode::AWAY.into(),
+            window: Duration::from_secs(5),
+            deadline: Duration::from_secs(20),
+        }
+    }
+
+    /// With what connections are closed: 1001 if the server goes, 1012 if it comes back. Default: 1001.
+    #[must_use]
+    pub fn close(mut self, frame: impl Into<CloseFrame>) -> Self {
+        self.frame = frame.into();
+        self
+    }
+
+    /// Over how much time the closing is spread: each connection has its own moment in it, by chance, so that the clients
+    /// do not all come back at once. Default: 5 s.
+    #[must_use]
+    pub const fn window(mut self, time: Duration) -> Self {
+        self.window = time;
+        self
+    }
+
+    /// After how much time in all what is left is cut off. Default: 20 s.
+    #[must_use]
+    pub const fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    pub(super) const fn new(core: Arc<Core>, address: Option<SocketAddr>) -> Self {
+        Self { core, address }
+    }
+
+    /// Where it listens, with the port that it got; `None` if it listens nowhere.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Its connections, rooms and topics.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.core.registry
+    }
+
+    /// The door: how many connections are in, handshakes included.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.core.admission
+    }
+
+    /// How many tasks run for it: one for each listener and each connection, handshakes included.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.core.tasks.len()
+    }
+
+    /// Serves a connection that was accepted elsewhere, in a task of its own.
+    ///
+    /// # Errors
+    /// The limit that keeps it out; the stream is dropped.
+    pub fn serve<S>(&self, stream: S, address: SocketAddr) -> Result<(), Refused>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let admitted = self.core.admission.admit(address.ip())?;
+        self.core.tasks.spawn(serve(self.core.clone(), stream, address, Some(admitted)));
+        Ok(())
+    }
+
+    /// Accepts from a listener, until the server shuts down.
+    pub(super) fn accept_from<S, F>(
+        &self,
+        listener: TcpListener,
+        wrap: impl Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+    {
+        let core = self.core.clone();
+        let wrap = Arc::new(wrap);
+        self.core.tasks.spawn(async move {
+            let mut stopping = core.stopping.subscribe();
+            let stopped = async move {
+                // It fails if the sender is gone, which `core` has.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            };
+            first(stopped, accept(&core, listener, wrap)).await;
+        });
+    }
+
+    /// Stops: accepts nothing more, closes what is open, each at its moment, and waits until all tasks have ended. What
+    /// has not by the deadline is cut off.
+    ///
+    /// **Cancel safety.** The server accepts nothing from the first poll on; what was closed stays closed. To go on,
+    /// call it again.
+    pub async fn shutdown(&self, plan: Shutdown) -> Drained {
+        let start = Instant::now();
+        self.core.stopping.send_replace(true);
+        let handles = self.core.registry.list();
+        let open = handles.len();
+        let drained = async {
+            self.close_all(&handles, &plan, start).await;
+            drop(handles);
+            self.core.tasks.none().await;
+        };
+        let deadline = start.checked_add(plan.deadline);
+        let ended = match deadline {
+            Some(deadline) => timeout_at(deadline, drained).await.is_ok(),
+            None => {
+                drained.await;
+                true
+            }
+        };
+        if ended {
+            return Drained { open, aborted: 0 };
+        }
+        let aborted = self.core.tasks.len();
+        for handle in &*self.core.registry.list() {
+            handle.abort_by(By::Shutdown);
+        }
+        // What is told of the end has a moment for it.
+        if timeout(LAST_WORDS, self.core.tasks.none()).await.is_err() {
+            self.core.tasks.abort();
+            self.core.tasks.none().await;
+        }
+        Drained { open, aborted }
+    }
+
+    /// Waits until a shutdown is done, whoever asked for it.
+    ///
+    /// **Cancel safety.** It can be called again.
+    pub async fn stopped(&self) {
+        let mut stopping = self.core.stopping.subscribe();
+        // As above.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        self.core.tasks.none().await;
+    }
+
+    /// Waits for SIGTERM or SIGINT (elsewhere than on Unix for Ctrl-C), then shuts down; a second signal cuts the rest
+    /// off at once.
+    ///
+    /// **Cancel safety.** As [`shutdown`](Self::shutdown).
+    ///
+    /// # Errors
+    /// The signals cannot be waited for.
+    pub async fn run_until_signal(&self, plan: Shutdown) -> io::Result<Drained> {
+        let mut signals = Signals::new()?;
+        signals.next().await;
+        let at_once = plan.clone().window(Duration::ZERO).deadline(Duration::ZERO);
+        match first(self.shutdown(plan), signals.next()).await {
+            First::Left(drained) => Ok(drained),
+            First::Right(()) => Ok(self.shutdown(at_once).await),
+        }
+    }
+
+    async fn close_all(&self, handles: &[Handle], plan: &Shutdown, start: Instant) {
+        let moment = |handle: &Handle| (plan.window.mul_f64(rand::random::<f64>()), handle.clone());
+        let mut moments: Vec<_> = handles.iter().map(moment).collect();
+        moments.sort_unstable_by_key(|(moment, _)| *moment);
+        for (moment, handle) in moments {
+            if let Some(at) = start.checked_add(moment).filter(|_| !moment.is_zero()) {
+                sleep_until(at).await;
+            }
+            handle.begin_close(plan.frame.clone(), By::Shutdown);
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("registry", &self.core.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Accepts for ever.
+async fn accept<S, F>(
+    core: &Arc<Core>,
+    listener: TcpListener,
+    wrap: Arc<impl Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // One peer that is gone already, or open files that ran out: what is open goes on, and may end.
+                core.hooks.fault(&Fault::Accept(error));
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        };
+        pause = SHORTEST_PAUSE;
+        let admitted = match core.admission.admit(address.ip()) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                core.hooks.fault(&Fault::Refused(address, refused));
+                continue;
+            }
+        };
+        let (task, wrap) = (core.clone(), wrap.clone());
+        core.tasks.spawn(async move {
+            let stream = match alloc::boxed::Box::pin(set_up(&task, stream, address, &*wrap)).await {
+                Ok(stream) => stream,
+                Err(error) => return task.hooks.fault(&Fault::Stream(address, error)),
+            };
+            serve(task, stream, address, Some(admitted)).await;
+        });
+    }
+}
+
+/// Sets the socket's options, and makes of it what is served.
+async fn set_up<S, F>(
+    core: &Core,
+    stream: TcpStream,
+    address: SocketAddr,
+    wrap: &impl Fn(TcpStream, SocketAddr) -> F,
+) -> io::Result<S>
+where
+    F: Future<Output = io::Result<S>>,
+{
+    if let Some(time) = core.config.keepalive {
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+    }
+    stream.set_nodelay(core.config.nodelay)?;
+    timeout(core.config.handshake_timeout, wrap(stream, address)).await?
+}
+
+/// What was ready first.
+enum First<A, B> {
+    Left(A),
+    Right(B),
+}
+
+/// Waits for either; for the first, if both are ready.
+async fn first<A: Future, B: Future>(left: A, right: B) -> First<A::Output, B::Output> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = left.as_mut().poll(cx) {
+            return Poll::Ready(First::Left(output));
+        }
+        right.as_mut().poll(cx).map(First::Right)
+    })
+    .await
+}
+
+/// The signals that ask a program to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: ::tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: ::tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use ::tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        poll_fn(|cx| match self.terminate.poll_recv(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.interrupt.poll_recv(cx).map(|_| ()),
+        })
+        .await;
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Where there is no Ctrl-C, nothing asks.
+        if ::tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    }
+}
+
+/// How long hooks may take for what was cut off.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long to wait before another try to accept, at first and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

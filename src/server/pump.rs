@@ -1,0 +1,380 @@
+//! What moves messages between a socket, its queue and its handler.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::time::{Instant, Sleep, sleep_until};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+
+use super::config::{Config, OverRate};
+use super::handle::Handle;
+use super::outbox::Phase;
+use super::outcome::{By, Outcome};
+use super::outgoing::{Outgoing, Payload};
+use super::rate::Bucket;
+use super::timing::{Due, Timing};
+use crate::error::Error;
+use crate::proto::{CloseCode, CloseFrame, Message};
+use crate::tokio::WebSocket;
+
+/// What came of moving messages.
+pub(super) enum Step {
+    /// There is a message for the handler.
+    Turn,
+    /// Nothing can be done until the task is woken.
+    Rest,
+    /// The connection ended.
+    Ended(Outcome),
+    /// It did, and so does its handler.
+    Aborted(Outcome),
+}
+
+/// What the clock brought.
+enum Timed {
+    Dead,
+    /// Something is to be written, read or closed.
+    Changed,
+}
+
+/// A socket, and what is done for it beside its handler.
+pub(super) struct Pump<S> {
+    /// Nothing once it ended.
+    socket: Option<WebSocket<S>>,
+    handle: Handle,
+    timing: Timing,
+    /// Allocated when first needed, and kept.
+    sleep: Option<Pin<Box<Sleep>>>,
+    write_buffer: usize,
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+    over_rate: OverRate,
+    /// Nothing is read until then.
+    wait_until: Option<Instant>,
+    /// Who began to close, once somebody did.
+    by: Option<By>,
+    /// Nobody takes messages any more.
+    discards: bool,
+    /// The stream takes nothing any more.
+    broken: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
+    pub(super) fn new(socket: WebSocket<S>, handle: Handle, config: &Config) -> Self {
+        let now = Instant::now();
+        Self {
+            socket: Some(socket),
+            handle,
+            timing: Timing::new(config, now),
+            sleep: None,
+            write_buffer: config.write_buffer.max(1),
+            messages: config.message_rate.map(|rate| Bucket::new(rate, now)),
+            bytes: config.byte_rate.map(|rate| Bucket::new(rate, now)),
+            over_rate: config.over_rate,
+            wait_until: None,
+            by: None,
+            discards: false,
+            broken: false,
+        }
+    }
+
+    /// Drops what comes from here on.
+    pub(super) fn discard(&mut self) {
+        self.discards = true;
+        self.handle.inbox().message = None;
+        // Who runs this is to look again.
+        drop(self.handle.outbox().take_waker());
+    }
+
+    /// Moves what can be moved, until the handler has something to take, or nothing is left to do.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            if let Some(by) = self.feed() {
+                return Step::Aborted(self.end(by, None));
+            }
+            let reads = self.reads();
+            if reads {
+                match self.poll_read(cx) {
+                    // The answer joins what is to be written.
+                    Poll::Ready(Ok(true)) if self.handle.inbox().message.is_some() => return Step::Turn,
+                    Poll::Ready(Ok(true)) => continue,
+                    Poll::Ready(Ok(false)) => return Step::Ended(self.end(By::Transport, None)),
+                    Poll::Ready(Err(error)) => return Step::Ended(self.end(By::Transport, Some(error))),
+                    Poll::Pending => {}
+                }
+            } else if let Some(socket) = &mut self.socket
+                && !self.broken
+                && let Poll::Ready(Err(_)) = Pin::new(socket).poll_flush(cx)
+            {
+                // Reading tells how it ended, once the handler took what came before.
+                self.broken = true;
+            }
+            match self.poll_time(reads, cx) {
+                Some(Timed::Dead) => return Step::Ended(self.end(By::Heartbeat, None)),
+                Some(Timed::Changed) => {}
+                None if self.rest(reads, cx) => return Step::Rest,
+                None => {}
+            }
+        }
+    }
+
+    /// Whether the task may rest: if so, it is woken by whoever changes the queue.
+    fn rest(&self, read: bool, cx: &Context<'_>) -> bool {
+        {
+            let mut outbox = self.handle.outbox();
+            let changed = match &outbox.phase {
+                Phase::Aborted(_) => true,
+                Phase::Closing(..) => self.by.is_none() && outbox.is_empty(),
+                Phase::Open | Phase::Ended => false,
+            };
+            if changed || (!outbox.is_empty() && self.has_room()) {
+                return false;
+            }
+            match &mut outbox.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        // The handler may have taken a message meanwhile, on another thread.
+        read || !self.reads()
+    }
+
+    /// Whether a message of the peer has somewhere to go.
+    fn reads(&self) -> bool {
+        if self.by.is_some() || self.discards {
+            return true;
+        }
+        self.wait_until.is_none() && self.handle.inbox().message.is_none()
+    }
+
+    fn has_room(&self) -> bool {
+        self.socket.is_some() && self.queued() < self.write_buffer
+    }
+
+    /// How many bytes the engine holds for the transport.
+    fn queued(&self) -> usize {
+        self.socket.as_ref().map_or(0, |socket| socket.with_connection(|connection| connection.queued()))
+    }
+
+    /// Gives the engine what waits, as far as it is to hold it; tells if the connection is to be aborted.
+    fn feed(&mut self) -> Option<By> {
+        let mut sent = 0_u64;
+        loop {
+            let next = {
+                let has_room = self.has_room();
+                let mut outbox = self.handle.outbox();
+                match &outbox.phase {
+                    Phase::Aborted(by) => return Some(*by),
+                    Phase::Closing(frame, by) if self.by.is_none() && outbox.is_empty() => {
+                        let (frame, by) = (frame.clone(), *by);
+                        drop(outbox);
+                        self.start_close(frame, by);
+                        return None;
+                    }
+                    _ => {}
+                }
+                if has_room { outbox.pop() } else { None }
+            };
+            let Some(message) = next else { break };
+            sent += 1;
+            self.send(&message);
+        }
+        if sent > 0 {
+            self.timing.note_used();
+            if self.handle.outbox().is_half_empty(&self.handle.0.limits) {
+                self.handle.0.room.notify_waiters();
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, message: &Outgoing) {
+        let Some(socket) = &mut self.socket else { return };
+        let taken = match &message.payload {
+            Payload::Message(message) => socket.feed(message.clone()),
+            Payload::Prepared(prepared) => socket.feed_prepared(prepared),
+        };
+        // Only what is closing takes none, and then nobody is there to get it.
+        if taken.is_ok() {
+            let counts = &self.handle.0.counts;
+            add(&counts.sent, 1);
+            add(&counts.sent_bytes, message.len() as u64);
+        }
+    }
+
+    fn start_close(&mut self, frame: CloseFrame, by: By) {
+        self.by = Some(by);
+        if let Some(socket) = &mut self.socket {
+            socket.start_close(frame);
+        }
+    }
+
+    /// Reads one message; false at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(false)) };
+        let message = match Pin::new(socket).poll_next(cx) {
+            Poll::Ready(Some(Ok(message))) => message,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            Poll::Pending => return Poll::Pending,
+        };
+        self.timing.note_heard();
+        match message {
+            Message::Text(_) | Message::Binary(_) => self.receive(message),
+            Message::Pong(payload) => {
+                if let Some(time) = self.timing.note_pong(&payload) {
+                    // Zero stands for "not measured".
+                    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+                    self.handle.0.round_trip.store(nanos, Ordering::Relaxed);
+                }
+            }
+            Message::Ping(_) => {}
+            Message::Close(_) => {
+                self.by.get_or_insert(By::Peer);
+                self.handle.begin_close(CloseCode::NORMAL.into(), By::Peer);
+                self.handle.outbox().forget();
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn receive(&mut self, message: Message) {
+        let len = match &message {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let counts = &self.handle.0.counts;
+        add(&counts.received, 1);
+        add(&counts.received_bytes, len as u64);
+        self.timing.note_used();
+        if !self.is_within_rates(len) {
+            self.handle
+                .close_now(frame(CloseCode::POLICY, "too many messages: send fewer a second"), By::Rate);
+            self.discards = true;
+            return;
+        }
+        let mut inbox = self.handle.inbox();
+        // While it closes, what nobody takes is dropped.
+        if self.discards || inbox.message.is_some() {
+            return;
+        }
+        inbox.message = Some(message);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether the peer may send this now, or may be made to wait for what follows.
+    fn is_within_rates(&mut self, len: usize) -> bool {
+        if self.messages.is_none() && self.bytes.is_none() {
+            return true;
+        }
+        let now = Instant::now();
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let take = |bucket: &mut Option<Bucket>, cost| {
+            bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(cost, now).err().unwrap_or_default())
+        };
+        let lacking = take(&mut self.messages, 1).max(take(&mut self.bytes, len));
+        if lacking.is_zero() {
+            return true;
+        }
+        self.wait_until = now.checked_add(lacking);
+        self.over_rate == OverRate::Wait
+    }
+
+    /// Looks at the clock, and sees to what is due.
+    fn poll_time(&mut self, reads: bool, cx: &mut Context<'_>) -> Option<Timed> {
+        if self.wait_until.is_none() && (self.timing.is_off() || self.by.is_some()) {
+            return None;
+        }
+        loop {
+            if let Some(sleep) = &mut self.sleep
+                && self.wait_until.is_none_or(|until| sleep.deadline() <= until)
+                && sleep.as_mut().poll(cx).is_pending()
+            {
+                return None;
+            }
+            let now = Instant::now();
+            if self.wait_until.is_some_and(|until| until <= now) {
+                self.wait_until = None;
+                return Some(Timed::Changed);
+            }
+            // What waits to be written keeps a ping waiting too, and has a deadline of its own.
+            let hears = reads && self.queued() == 0;
+            let due = if self.by.is_some() { Due::At(None) } else { self.timing.due(hears, now) };
+            match due {
+                Due::Dead => return Some(Timed::Dead),
+                Due::Ping(payload) => {
+                    if let Some(socket) = &mut self.socket {
+                        // What is closing needs none.
+                        let _ = socket.feed(Message::Ping(Bytes::copy_from_slice(&payload)));
+                    }
+                    return Some(Timed::Changed);
+                }
+                Due::Idle => {
+                    self.handle.close_now(frame(CloseCode::AWAY, "nothing was sent for too long"), By::Idle);
+                    return Some(Timed::Changed);
+                }
+                Due::At(at) => {
+                    let at = [at, self.wait_until].into_iter().flatten().min()?;
+                    match &mut self.sleep {
+                        Some(sleep) => sleep.as_mut().reset(at),
+                        none => *none = Some(Box::pin(sleep_until(at))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the connection for all who look at it.
+    fn end(&mut self, by: By, error: Option<Error>) -> Outcome {
+        let by = self.by.unwrap_or(by);
+        let status = self.socket.take().and_then(|socket| socket.close_status());
+        // Who hears of the end finds that nothing more can be sent.
+        {
+            let mut outbox = self.handle.outbox();
+            outbox.phase = Phase::Ended;
+            outbox.forget();
+        }
+        let waker = {
+            let mut inbox = self.handle.inbox();
+            inbox.end = Some(error.as_ref().and_then(again));
+            inbox.waker.take()
+        };
+        self.handle.0.room.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Outcome { by, status, error }
+    }
+}
+
+/// The same error for another who wants to know: of those that an open connection ends with.
+fn again(error: &Error) -> Option<Error> {
+    Some(match error {
+        Error::Io(error) => Error::Io(error.kind().into()),
+        Error::Lost => Error::Lost,
+        Error::Protocol(error) => Error::Protocol(*error),
+        Error::Timeout(deadline) => Error::Timeout(*deadline),
+        _ => return None,
+    })
+}
+
+fn frame(code: CloseCode, reason: &'static str) -> CloseFrame {
+    CloseFrame::new(code, reason).unwrap_or_else(|_| code.into())
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}

@@ -1,0 +1,139 @@
+//! Connections that come and end in any way leave nothing behind.
+
+use taut::proto::CloseCode;
+use taut::server::{BoxError, Handle, Shutdown, SlowConsumer};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn however_connections_end_nothing_is_left_of_them() {
+    let config = quiet().max_queued_messages(4).write_timeout(seconds(10)).handler_timeout(seconds(5));
+    let server = server(config)
+        .on_connect(|handle: Handle| async move {
+            handle.join("all")?;
+            handle.join(&format!("own {}", handle.id()))?;
+            handle.subscribe(&format!("a/{}/+", handle.id()))?;
+            handle.subscribe("a/#")?;
+            Ok::<_, BoxError>(())
+        })
+        .handler(|mut connection| async move {
+            while let Some(message) = connection.recv().await? {
+                match message.as_text() {
+                    Some("end") => return Ok(()),
+                    Some("fail") => return Err("failed".into()),
+                    Some("panic") => panic!("on purpose"),
+                    Some("hang") => std::future::pending().await,
+                    Some("abort") => connection.abort(),
+                    Some("close") => connection.close(CloseCode::POLICY, "go")?,
+                    Some("flood") => while connection.send_text("x".repeat(1000)).is_ok() {},
+                    _ => {}
+                }
+            }
+            Ok::<_, BoxError>(())
+        })
+        .detached();
+    std::panic::set_hook(Box::new(|_| {}));
+    let ways = [
+        "drop", "bye", "end", "fail", "panic", "hang", "abort", "close", "flood", "garbage", "silence",
+        "half",
+    ];
+    for round in 0..30 {
+        let mut running = Vec::new();
+        for way in ways {
+            if way == "silence" || way == "half" {
+                let mut stream = stream(&server, 1 << 10);
+                running.push(tokio::spawn(async move {
+                    if way == "half" {
+                        stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+                        tokio::time::sleep(seconds(round % 20)).await;
+                    }
+                }));
+                continue;
+            }
+            let mut client = connect_to(&server, "ws://a/", 1 << 12, |request| request).await.unwrap();
+            running.push(tokio::spawn(async move {
+                match way {
+                    "drop" => return,
+                    "bye" => return drop(client.close(CloseCode::NORMAL, "").await),
+                    "garbage" => {
+                        let (mut stream, _) = client.into_parts();
+                        stream.write_all(&[0xff; 100]).await.unwrap();
+                        return tokio::time::sleep(seconds(10)).await;
+                    }
+                    way => client.send(way).await.unwrap(),
+                }
+                tokio::time::sleep(seconds(1)).await;
+                if way == "flood" {
+                    // It does not read.
+                    tokio::time::sleep(seconds(60)).await;
+                }
+            }));
+        }
+        server.registry().broadcast("to all").to_room("all");
+        server.registry().broadcast("to all").to_topic("a/b");
+        for running in running {
+            ends(running).await.unwrap();
+        }
+    }
+    let _ = std::panic::take_hook();
+    tokio::time::sleep(seconds(100)).await;
+    is_empty(&server).await;
+}
+
+#[test]
+fn threads_that_come_go_join_and_send_leave_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = server(quiet().slow_consumer(SlowConsumer::DropOldest))
+            .on_message(|handle: Handle, message| async move {
+                let Some(registry) = handle.registry() else { return };
+                let text = message.as_text().unwrap_or_default();
+                // Whoever is there, in their tasks and on their threads.
+                let other = registry.list().first().unwrap_or(&handle).clone();
+                let _ = other.join("common");
+                let _ = other.subscribe("a/+");
+                let _ = handle.join(text);
+                registry.broadcast(message.clone()).to_room("common");
+                registry.broadcast(message.clone()).to_topic("a/b");
+                other.leave("common");
+                if text.ends_with('7') {
+                    other.abort();
+                }
+                let _ = handle.queue(message);
+            })
+            .detached();
+        let talking: Vec<_> = (0..8)
+            .map(|thread| {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    for round in 0..50 {
+                        let Ok(mut client) = connect_to(&server, "ws://a/", 1 << 12, |request| request).await
+                        else {
+                            continue;
+                        };
+                        for number in 0..10 {
+                            // It may have been aborted.
+                            if client.send(format!("{thread} {number}")).await.is_err() {
+                                break;
+                            }
+                            // What was sent comes back, or the end does.
+                            if number % 3 == 0 && !matches!(ends(client.recv()).await, Ok(Some(_))) {
+                                break;
+                            }
+                        }
+                        if round % 2 == 0 {
+                            let _ = ends(client.close(CloseCode::NORMAL, "")).await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for talking in talking {
+            talking.await.unwrap();
+        }
+        let drained = ends(server.shutdown(Shutdown::new().window(seconds(0)))).await;
+        assert_eq!(drained.aborted, 0);
+        is_empty(&server).await;
+    });
+}

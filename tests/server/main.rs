@@ -1,0 +1,15 @@
+//! The server component: over streams in memory with a paused clock, where time matters, and over TCP.
+
+#![cfg(feature = "server")]
+
+mod auth;
+mod basics;
+mod broadcast;
+mod churn;
+mod limits;
+mod rooms;
+mod router;
+mod settings;
+mod shutdown;
+mod support;
+mod time;
