@@ -34,6 +34,7 @@ mod builder;
 mod delivery;
 mod error;
 mod handle;
+mod json;
 mod outbox;
 #[cfg(feature = "pool")]
 pub mod pool;
@@ -47,5 +48,6 @@ pub use builder::Builder;
 pub use delivery::Acknowledge;
 pub use error::{RequestError, Undelivered, Unsent, UnsentKind};
 pub use handle::{Handle, Updates};
+pub use json::JsonAcknowledge;
 pub use outbox::{Batch, Outbox, Overflow, Queued};
 pub use update::{Cause, Decision, Ended, Loss, Update};

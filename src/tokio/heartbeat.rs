@@ -71,6 +71,11 @@ impl Heartbeat {
         self.last.to_be_bytes()
     }
 
+    /// The ping was not taken, so that no answer will come.
+    pub(super) fn unsent(&mut self) {
+        self.ping = None;
+    }
+
     /// A pong came.
     pub(super) fn pong(&mut self, payload: &[u8]) {
         if payload == self.last.to_be_bytes()

@@ -143,7 +143,9 @@ impl<S> Line<S> {
     pub(super) fn beat(&mut self) {
         if let Some(heartbeat) = self.patience.heartbeat() {
             // Refused only where so much waits that the peer is watched for taking it.
-            let _ = self.sender.ping(&heartbeat.ping());
+            if self.sender.ping(&heartbeat.ping()).is_err() {
+                heartbeat.unsent();
+            }
         }
     }
 
