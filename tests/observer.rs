@@ -233,8 +233,9 @@ fn blocking_sockets_are_heard_as_well() {
 
 #[cfg(feature = "tracing")]
 mod traced {
+    use std::cell::RefCell;
     use std::fmt::Write as _;
-    use std::sync::Arc;
+    use std::sync::Once;
 
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
@@ -242,19 +243,30 @@ mod traced {
 
     use super::*;
 
-    /// Collects spans and events as lines.
-    #[derive(Clone, Default)]
-    struct Collected(Arc<Mutex<Vec<String>>>);
+    thread_local! {
+        static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Collects spans and events as lines of the thread, which is that of a test. It is one for the process: whether
+    /// somebody listens is kept for each place in the sources, whatever thread came there first.
+    struct Collected;
 
     impl Collected {
-        fn push(&self, line: String) -> u64 {
-            let mut lines = self.0.lock().unwrap();
-            lines.push(line);
-            lines.len() as u64
+        fn begin() {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| subscriber::set_global_default(Self).unwrap());
+            LINES.take();
         }
 
-        fn lines(&self) -> Vec<String> {
-            self.0.lock().unwrap().clone()
+        fn push(line: String) -> u64 {
+            LINES.with_borrow_mut(|lines| {
+                lines.push(line);
+                lines.len() as u64
+            })
+        }
+
+        fn lines() -> Vec<String> {
+            LINES.with_borrow(Clone::clone)
         }
     }
 
@@ -275,14 +287,14 @@ mod traced {
         fn new_span(&self, span: &Attributes<'_>) -> Id {
             let mut line = Line(format!("span {}:", span.metadata().name()));
             span.record(&mut line);
-            Id::from_u64(self.push(line.0))
+            Id::from_u64(Self::push(line.0))
         }
 
         fn event(&self, event: &Event<'_>) {
             let parent = event.parent().map_or(0, Id::into_u64);
             let mut line = Line(format!("event in {parent}:"));
             event.record(&mut line);
-            self.push(line.0);
+            Self::push(line.0);
         }
 
         fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -296,8 +308,7 @@ mod traced {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_a_span_with_its_end_in_it() {
-        let collected = Collected::default();
-        let _guard = subscriber::set_default(collected.clone());
+        Collected::begin();
         let (here, there) = duplex(1 << 16);
         let request = ClientRequest::new("localhost", "/?token=secret").unwrap();
         let request = request.field("Authorization", "Bearer secret").unwrap();
@@ -306,7 +317,7 @@ mod traced {
         let (served, connected) = tokio::join!(served, connect_over(there, &request, Options::new()));
         let (mut served, mut connected) = (served.unwrap(), connected.unwrap());
         assert_eq!(
-            collected.lines(),
+            Collected::lines(),
             [
                 "span websocket: role=\"server\" subprotocol=\"chat\" compressed=false",
                 "span websocket: role=\"client\" subprotocol=\"chat\" compressed=false",
@@ -318,18 +329,17 @@ mod traced {
         let (closed, ()) = tokio::join!(connected.close(CloseCode::AWAY, "secret"), rest);
         closed.unwrap();
         assert!(served.span().is_none());
-        let mut ends = collected.lines().split_off(2);
+        let mut ends = Collected::lines().split_off(2);
         ends.sort();
         assert_eq!(ends.len(), 2, "{ends:?}");
         assert!(ends[0].starts_with("event in 1: message=closed code=1001 clean=true received="), "{ends:?}");
         assert!(ends[1].starts_with("event in 2: message=closed code=1001 clean=true received="), "{ends:?}");
-        assert!(!format!("{:?}", collected.lines()).contains("secret"));
+        assert!(!format!("{:?}", Collected::lines()).contains("secret"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_went_wrong_is_an_event() {
-        let collected = Collected::default();
-        let _guard = subscriber::set_default(collected.clone());
+        Collected::begin();
         let (here, there) = duplex(1 << 16);
         let request = request();
         let reject = |_: &_| Err(Reject::new(403).unwrap());
@@ -346,14 +356,14 @@ mod traced {
             words.sort();
             words
         };
-        let lines = collected.lines();
+        let lines = Collected::lines();
         assert_eq!(lines.iter().map(|line| normal(line)).collect::<Vec<_>>(), expected.map(normal));
 
         // A peer that breaks the protocol, and one that does not answer a Close.
         for (wire, sentence) in
             [(&b"\xf3"[..], "a reserved bit is set"), (b"", "deadline=the closing handshake took too long")]
         {
-            collected.0.lock().unwrap().clear();
+            Collected::begin();
             let (here, mut there) = duplex(1 << 16);
             let mut socket = WebSocket::new(here, Connection::server(Config::new()), &Options::new());
             there.write_all(wire).await.unwrap();
@@ -366,7 +376,7 @@ mod traced {
                 there
             });
             let _ = socket.recv().await.unwrap_err();
-            let lines = collected.lines();
+            let lines = Collected::lines();
             assert_eq!(lines.len(), 3, "{lines:?}");
             assert!(lines[1].starts_with("event in 1:") && lines[1].contains(sentence), "{lines:?}");
             assert!(lines[2].contains("clean=false"), "{lines:?}");

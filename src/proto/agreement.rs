@@ -12,7 +12,8 @@ use super::config::Role;
 /// Handshakes done elsewhere (hyper, HTTP/2) build one for [`Connection::with_agreement`](super::Connection::with_agreement).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
-    subprotocol: Option<Box<str>>,
+    /// One word in each connection; most have none.
+    subprotocol: Option<Box<Box<str>>>,
     #[cfg(feature = "deflate")]
     deflate: Option<Deflate>,
 }
@@ -31,7 +32,7 @@ impl Agreement {
     /// With this subprotocol.
     #[must_use]
     pub fn with_subprotocol(mut self, name: &str) -> Self {
-        self.subprotocol = Some(name.into());
+        self.subprotocol = Some(Box::new(name.into()));
         self
     }
 
@@ -46,7 +47,7 @@ impl Agreement {
     /// The subprotocol in use, if one was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        self.subprotocol.as_ref().map(|name| &***name)
     }
 
     /// The parameters of permessage-deflate, if it was agreed on.
