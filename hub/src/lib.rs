@@ -1,3 +1,18 @@
-//! A hub: what a team runs that wants messages in real time without writing a server.
+//! A hub: what a team runs that wants messages in real time without writing a server. `ARCHITECTURE.md` beside the
+//! sources is its map; the program is `taut`.
 
 #![forbid(unsafe_code)]
+
+pub mod api;
+pub mod auth;
+pub mod bus;
+pub mod config;
+pub mod envelope;
+pub mod hub;
+pub mod metrics;
+pub mod serve;
+pub mod store;
+
+mod pages;
+mod presence;
+mod session;

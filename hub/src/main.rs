@@ -2,4 +2,128 @@
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use taut_hub::config::{Config, Secret};
+use taut_hub::envelope::new_id;
+use taut_hub::serve;
+use tracing_subscriber::EnvFilter;
+
+/// Messages in real time.
+#[derive(Parser)]
+#[command(name = "taut", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a hub: WebSockets at /ws, and an HTTP API.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// A file of settings, TOML.
+    #[arg(long, env = "TAUT_HUB_FILE", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting, such as auth.key_file=keys.pem. Counts more than file and environment.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    settings: Vec<(String, String)>,
+    /// Where WebSockets are accepted: server.address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    address: Option<String>,
+    /// Where the HTTP API listens: api.address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    api_address: Option<String>,
+    /// The file of SQLite that keeps messages: history.database.
+    #[arg(long, value_name = "FILE")]
+    database: Option<String>,
+    /// Asks nobody for a token, to try the hub out: auth.development=true.
+    #[arg(long)]
+    insecure_development: bool,
+    /// Reads the settings, says what is wrong with them, and ends.
+    #[arg(long)]
+    check_config: bool,
+    /// Logs as lines of JSON. RUST_LOG says what is logged.
+    #[arg(long)]
+    log_json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("taut: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (check, log_json) = (arguments.check_config, arguments.log_json);
+    let mut config = load(arguments)?;
+    if check {
+        if let Some(rules) = config.rules() {
+            taut_hub::auth::Verifier::new(rules)?;
+        }
+        println!("the settings are good");
+        return Ok(());
+    }
+    log(log_json);
+    if config.development {
+        tracing::warn!(
+            "INSECURE: nobody is asked for a token, and everybody is who they say (--insecure-development)"
+        );
+        if config.api_token.is_none() {
+            let token = new_id() + &new_id();
+            // Of this run alone, and for whoever started it.
+            println!("the HTTP API's token: {token}");
+            config.api_token = Secret::new(&token);
+        }
+    }
+    let running = serve::start(config).await?;
+    if let Some(address) = running.address() {
+        println!("WebSockets: ws://{address}/ws");
+    }
+    match running.api_address() {
+        Some(address) => println!("HTTP API: http://{address}"),
+        None => tracing::info!("there is no HTTP API: set api.token_file for one"),
+    }
+    let drained = running.run().await?;
+    tracing::info!(?drained, "ended");
+    Ok(())
+}
+
+fn load(arguments: Serve) -> Result<Config, Box<dyn Error + Send + Sync>> {
+    let development = arguments.insecure_development.then(|| "true".to_owned());
+    let named = [
+        ("server.address", arguments.address),
+        ("api.address", arguments.api_address),
+        ("history.database", arguments.database),
+        ("auth.development", development),
+    ];
+    let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let flags = arguments.settings.into_iter().chain(named);
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let vars = vars.filter(|(name, _)| name != "TAUT_HUB_FILE");
+    Ok(Config::load(arguments.config.as_deref(), vars, flags)?)
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { lines.json().init() } else { lines.init() }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a setting is NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}

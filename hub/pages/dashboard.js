@@ -1,0 +1,95 @@
+// The dashboard: asks for the statistics every second, and draws the last five minutes.
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const SAMPLES = 300;
+const samples = [];
+const TILES = [
+  ["connections", (s) => s.connections],
+  ["users", (s) => s.users],
+  ["rooms", (s) => s.rooms],
+  ["memory", (s) => `${(s.memory_bytes / 2 ** 20).toFixed(1)} MiB`],
+  ["messages stored", (s) => s.messages.stored],
+  ["messages lost", (s) => s.messages.lost],
+  ["up", (s) => duration(s.uptime_seconds)],
+];
+const CHARTS = [
+  ["Connections", (now) => now.connections],
+  ["Received, messages a second", (now, before) => rate(now, before, (s) => s.messages.received)],
+  ["Delivered, messages a second", (now, before) => rate(now, before, (s) => s.messages.delivered)],
+  ["Answer of the API, ms", (now) => now.took],
+  ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
+];
+let token = sessionStorage.getItem("token"), timer = null;
+
+for (const [title] of CHARTS) {
+  const card = element("section", "card", element("h2", "", title), element("canvas"));
+  card.querySelector("canvas").setAttribute("aria-label", title);
+  at("charts").append(card);
+}
+at("enter").onsubmit = (event) => { event.preventDefault(); token = at("token").value.trim(); watch(); };
+if (token) watch();
+
+async function watch() {
+  clearTimeout(timer);
+  try {
+    const began = performance.now();
+    const stats = await ask("/ws/stats");
+    stats.took = performance.now() - began;
+    stats.at = Date.now();
+    samples.push(stats);
+    samples.splice(0, samples.length - SAMPLES);
+    const { rooms } = await ask("/ws/rooms?limit=20");
+    sessionStorage.setItem("token", token);
+    at("enter").hidden = true;
+    state("live", "good");
+    draw(stats, rooms);
+  } catch (error) {
+    state(error.message, "bad");
+    if (error.refused) {
+      sessionStorage.removeItem("token");
+      at("enter").hidden = false;
+      return;
+    }
+  }
+  timer = setTimeout(watch, 1000);
+}
+
+async function ask(path) {
+  const response = await fetch(path, { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
+  if (response.ok) return response.json();
+  throw Object.assign(new Error(response.status === 401 ? "this is not the token" : `the hub answered ${response.status}`), { refused: response.status === 401 });
+}
+
+function draw(stats, rooms) {
+  at("tiles").replaceChildren(...TILES.map(([name, value]) => element("div", "card", element("strong", "", String(value(stats))), element("span", "", name))));
+  rows("ended", Object.entries(stats.ended).filter(([, count]) => count > 0));
+  rows("rooms", rooms.map(({ room, users }) => [room, users]));
+  document.querySelectorAll("#charts canvas").forEach((canvas, number) => {
+    chart(canvas, samples.map((now, place) => CHARTS[number][1](now, samples[place - 1])).filter(Number.isFinite));
+  });
+}
+
+function chart(canvas, values) {
+  const ratio = devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const context = canvas.getContext("2d"), style = getComputedStyle(document.body);
+  context.scale(ratio, ratio);
+  const most = Math.max(1e-9, ...values) * 1.1, step = width / (SAMPLES - 1), first = SAMPLES - values.length;
+  const x = (place) => (first + place) * step, y = (value) => height - 2 - (value / most) * (height - 18);
+  context.strokeStyle = style.getPropertyValue("--accent");
+  context.lineWidth = 1.5;
+  context.beginPath();
+  values.forEach((value, place) => context[place ? "lineTo" : "moveTo"](x(place), y(value)));
+  context.stroke();
+  context.fillStyle = style.getPropertyValue("--soft");
+  context.font = "12px system-ui, sans-serif";
+  context.fillText(`${(values.at(-1) ?? 0).toFixed(1)}   most ${(Math.max(0, ...values)).toFixed(1)}`, 0, 12);
+}
+
+function rate(now, before, count) { return before ? Math.max(0, (count(now) - count(before)) / ((now.at - before.at) / 1000)) : NaN; }
+function state(text, kind) { at("state").textContent = text; at("state").className = `state ${kind}`; }
+function rows(id, pairs) { at(id).replaceChildren(...pairs.map(([name, value]) => element("tr", "", element("td", "", name), element("td", "", String(value))))); }
+function duration(seconds) { return seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`; }
+function element(tag, kind = "", ...content) { const made = document.createElement(tag); made.className = kind; made.append(...content); return made; }

@@ -1,0 +1,140 @@
+// The demo: connects, joins, speaks, and recovers what it missed after every loss of the connection.
+"use strict";
+
+const at = (id) => document.getElementById(id);
+/** Of each room: its epoch, its last number, and its lines. */
+const rooms = new Map();
+/** What was said and not acknowledged yet, by id: it is sent again after a loss. */
+const unacknowledged = new Map();
+let socket = null, wanted = false, attempts = 0, current = null, user = null, timer = null;
+
+at("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.hostname}:${document.body.dataset.port || 9001}/ws`;
+at("user").value = `guest-${Math.floor(Math.random() * 1000)}`;
+
+const state = (text, kind = "") => { at("state").textContent = text; at("state").className = `state ${kind}`; };
+const send = (message) => { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message)); };
+const room = (name) => rooms.get(name) ?? rooms.set(name, { epoch: null, seq: 0, lines: [], users: new Set() }).get(name);
+
+function connect() {
+  clearTimeout(timer);
+  const url = new URL(at("url").value), token = at("token").value.trim();
+  if (!token) url.searchParams.set("user", at("user").value.trim());
+  state("connecting …");
+  // A token as a subprotocol is in no log of addresses.
+  const opened = token ? new WebSocket(url, ["taut.hub.v1", `token.${token}`]) : new WebSocket(url);
+  socket = opened;
+  opened.onmessage = (event) => { if (opened === socket) take(JSON.parse(event.data)); };
+  opened.onclose = (event) => { if (opened === socket) lost(event); };
+}
+
+function lost(event) {
+  // 4403: barred. Coming back would change nothing.
+  if (!wanted || event.code === 4403 || event.code === 4401) {
+    wanted = false;
+    return state(`closed: ${event.code} ${event.reason}`, event.code === 1000 ? "" : "bad");
+  }
+  // A random part of a growing time, so that all clients do not come back at once.
+  const wait = Math.random() * Math.min(30000, 500 * 2 ** attempts++);
+  state(`lost (${event.code}), back in ${Math.ceil(wait / 1000)} s`, "bad");
+  timer = setTimeout(connect, wait);
+}
+
+function join(name) {
+  const { epoch, seq } = room(name);
+  send({ id: `join ${name}`, message_type: "join", room: name, data: epoch ? { after: { epoch, seq } } : { last: 50 } });
+}
+
+function take(message) {
+  const { message_type: type, data } = message;
+  if (type === "system_message" && data?.code === "welcome") {
+    attempts = 0;
+    user = data.user_id;
+    state(`connected as ${user}`, "good");
+    if (!rooms.size) room("general");
+    for (const name of rooms.keys()) join(name);
+    current ??= rooms.keys().next().value;
+  } else if (type === "join") {
+    joined(message);
+  } else if (type === "ack") {
+    unacknowledged.delete(message.id);
+  } else if (type === "user_joined" || type === "user_left") {
+    const { users } = room(message.room);
+    if (type === "user_joined") users.add(message.from_user_id); else users.delete(message.from_user_id);
+    note(message.room, `${message.from_user_id} ${type === "user_joined" ? "joined" : "left"}`);
+  } else if (type === "error") {
+    unacknowledged.delete(message.id);
+    note(message.room ?? current, `${data.code}: ${data.message}`);
+  } else if (message.seq) {
+    said(message);
+  }
+  show();
+}
+
+function joined({ room: name, seq, data }) {
+  const joinedRoom = room(name);
+  if (!data.recovered) note(name, "what was missed is no longer kept");
+  for (const message of data.messages) said(message);
+  Object.assign(joinedRoom, { epoch: data.epoch, seq, users: new Set(data.users) });
+  if (data.more) return join(name);
+  for (const [id, message] of unacknowledged) if (message.room === name) send({ id, ...message });
+}
+
+function said(message) {
+  const name = message.room ?? (message.to_user_id ? `@${message.to_user_id}` : "*");
+  const known = room(name);
+  known.seq = Math.max(known.seq, message.seq);
+  known.lines.push(message);
+  known.lines.splice(0, known.lines.length - 500);
+}
+
+function note(name, text) { if (name) room(name).lines.push({ note: text }); }
+
+function show() {
+  at("rooms").replaceChildren(...[...rooms.keys()].map((name) => {
+    const button = document.createElement("button");
+    button.textContent = name;
+    button.className = name === current ? "on" : "";
+    button.onclick = () => { current = name; show(); };
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  const shown = rooms.get(current);
+  at("users").replaceChildren(...[...(shown?.users ?? [])].sort().map((name) => line("li", name)));
+  at("messages").replaceChildren(...(shown?.lines ?? []).map((message) => {
+    if (message.note) return Object.assign(line("li", message.note), { className: "note" });
+    const item = document.createElement("li");
+    const text = typeof message.data === "string" ? message.data : JSON.stringify(message.data);
+    item.append(line("b", message.from_user_id ?? "hub"), ` ${text}`, line("small", `#${message.seq}`));
+    return item;
+  }));
+  at("messages").scrollTop = at("messages").scrollHeight;
+}
+
+function line(tag, text) { return Object.assign(document.createElement(tag), { textContent: text }); }
+
+at("connect").onsubmit = (event) => {
+  event.preventDefault();
+  wanted = true;
+  const before = socket;
+  socket = null;
+  before?.close(1000);
+  connect();
+};
+at("disconnect").onclick = () => { wanted = false; clearTimeout(timer); socket?.close(1000); };
+at("join").onsubmit = (event) => {
+  event.preventDefault();
+  current = at("room").value.trim();
+  room(current);
+  join(current);
+  show();
+};
+at("say").onsubmit = (event) => {
+  event.preventDefault();
+  if (!current) return;
+  const id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+  const message = { message_type: "text", room: current, data: at("text").value };
+  unacknowledged.set(id, message);
+  send({ id, ...message });
+  at("text").value = "";
+};

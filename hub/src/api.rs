@@ -1,0 +1,342 @@
+//! The HTTP API: what a team's other programs, its monitoring and its operators ask of the hub.
+//!
+//! `schema/openapi.json` describes it, and is served by it.
+
+#![forbid(unsafe_code)]
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use crate::bus::News;
+use crate::config::Secret;
+use crate::envelope::{Envelope, is_id, is_room, is_user};
+use crate::hub::{Hub, Target, User, close_code};
+use crate::pages;
+pub use error::ApiError;
+
+/// What the API answers from.
+#[derive(Debug)]
+pub struct Api {
+    hub: Arc<Hub>,
+    token: Secret,
+    /// Whether the hub takes connections.
+    ready: AtomicBool,
+}
+
+impl Api {
+    /// An API of this hub, for those who show the token.
+    #[must_use]
+    pub const fn new(hub: Arc<Hub>, token: Secret) -> Self {
+        Self { hub, token, ready: AtomicBool::new(true) }
+    }
+
+    /// The hub drains: it is not to be sent anybody any more.
+    pub fn drain(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+}
+
+/// All paths, and the pages for clients of WebSockets at this port.
+pub fn router(api: Arc<Api>, port: u16) -> Router {
+    let guarded = Router::new()
+        .route("/ws/online", get(online))
+        .route("/ws/stats", get(stats))
+        .route("/ws/broadcast", post(broadcast))
+        .route("/ws/send", post(send))
+        .route("/ws/rooms", get(rooms))
+        .route("/ws/rooms/{room}", get(room).post(say))
+        .route("/ws/disconnect", post(disconnect))
+        .route("/ws/disable", post(disable))
+        .route("/ws/enable", post(enable))
+        .route("/ws/revoke", post(revoke))
+        .route("/metrics", get(metrics))
+        .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(api.clone(), guard));
+    Router::new()
+        .route("/health", get(async || Json(json!({ "status": "ok" }))))
+        .route("/ready", get(ready))
+        .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(guarded)
+        .merge(pages::router(port))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(api)
+}
+
+type Answer = Result<Json<Value>, ApiError>;
+type Shared = State<Arc<Api>>;
+
+/// A message to send.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    id: Option<String>,
+    message_type: Option<String>,
+    data: Option<Box<RawValue>>,
+    to_user_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    user_id: String,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoked {
+    token_id: String,
+    until: u64,
+}
+
+/// A part of a list, by name.
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    after: String,
+    #[serde(default = "Part::usual")]
+    limit: usize,
+}
+
+impl Part {
+    const fn usual() -> usize {
+        MOST_LISTED
+    }
+
+    /// The part, and where the next begins, if there is one.
+    fn of<T>(&self, all: BTreeMap<Arc<str>, T>) -> (Vec<(Arc<str>, T)>, Option<Arc<str>>) {
+        let mut rest = all.into_iter().skip_while(|(name, _)| **name <= *self.after);
+        let part: Vec<_> = rest.by_ref().take(self.limit.clamp(1, MOST_LISTED)).collect();
+        let next = rest.next().and_then(|_| part.last().map(|(name, _)| name.clone()));
+        (part, next)
+    }
+}
+
+/// Lets those in who show the token.
+async fn guard(State(api): Shared, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.split_once(' '));
+    let shown =
+        shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let is_right = shown.is_some_and(|shown| shown.as_bytes().ct_eq(api.token.reveal().as_bytes()).into());
+    if is_right {
+        return next.run(request).await;
+    }
+    api.hub.metrics.refuse("api_token");
+    tracing::info!(path = request.uri().path(), "an HTTP request without the token was refused");
+    let mut response = ApiError::unauthorized().into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+async fn online(State(api): Shared, part: Result<Query<Part>, QueryRejection>) -> Answer {
+    let Query(part) = part?;
+    let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let everybody = api.hub.everybody();
+    for user in everybody.iter().filter_map(|handle| handle.get::<User>()) {
+        *users.entry(user.0.clone()).or_default() += 1;
+    }
+    let (total, connections) = (users.len(), everybody.len());
+    let (part, next) = part.of(users);
+    let users: Vec<_> = part
+        .iter()
+        .map(|(user, connections)| json!({ "user_id": **user, "connections": connections }))
+        .collect();
+    Ok(Json(json!({ "total": total, "connections": connections, "users": users, "next": next.as_deref() })))
+}
+
+async fn stats(State(api): Shared) -> Answer {
+    let hub = &api.hub;
+    hub.measure();
+    let metrics = &hub.metrics;
+    let ended = ENDS.map(|reason| {
+        let count = metrics.ended.get(&crate::metrics::Reason { reason }).map_or(0, |count| count.get());
+        (reason, count)
+    });
+    Ok(Json(json!({
+        "uptime_seconds": hub.since.elapsed().as_secs(),
+        "connections": metrics.connections.get(),
+        "users": metrics.users.get(),
+        "rooms": metrics.rooms.get(),
+        "memory_bytes": metrics.memory.get(),
+        "durability": hub.store.durability(),
+        "connections_opened": metrics.opened.get(),
+        "messages": {
+            "received": metrics.received.get(),
+            "stored": metrics.stored.get(),
+            "duplicate": metrics.duplicates.get(),
+            "delivered": metrics.delivered.get(),
+            "lost": metrics.lost.get(),
+        },
+        "ended": BTreeMap::from(ended),
+    })))
+}
+
+async fn broadcast(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let said: Said = read(body)?;
+    if said.to_user_id.is_some() {
+        return Err(ApiError::invalid("to_user_id does not belong to a broadcast: use /ws/send"));
+    }
+    publish(&api.hub, Target::All, said).await
+}
+
+async fn send(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let said: Said = read(body)?;
+    let user = said.to_user_id.clone().filter(|user| is_user(user));
+    let user = user.ok_or_else(|| ApiError::invalid("to_user_id names no user"))?;
+    publish(&api.hub, Target::User(user), said).await
+}
+
+async fn rooms(State(api): Shared, part: Result<Query<Part>, QueryRejection>) -> Answer {
+    let Query(part) = part?;
+    let rooms = api.hub.presence.rooms_and_users();
+    let total = rooms.len();
+    let (part, next) = part.of(rooms);
+    let rooms: Vec<_> = part.iter().map(|(room, users)| json!({ "room": **room, "users": users })).collect();
+    Ok(Json(json!({ "total": total, "rooms": rooms, "next": next.as_deref() })))
+}
+
+async fn room(State(api): Shared, Path(room): Path<String>) -> Answer {
+    let (users, total) = api.hub.presence.users(&room, MOST_LISTED);
+    if total == 0 {
+        return Err(ApiError::not_found("nobody is in a room of this name"));
+    }
+    let users: Vec<&str> = users.iter().map(|user| &**user).collect();
+    Ok(Json(json!({ "room": room, "total": total, "users": users })))
+}
+
+async fn say(State(api): Shared, Path(room): Path<String>, body: Result<Bytes, BytesRejection>) -> Answer {
+    let said: Said = read(body)?;
+    if said.to_user_id.is_some() {
+        return Err(ApiError::invalid("to_user_id does not belong to a room: use /ws/send"));
+    }
+    if !is_room(&room) {
+        return Err(ApiError::invalid("no room can have this name"));
+    }
+    publish(&api.hub, Target::Room(room), said).await
+}
+
+async fn disconnect(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let named: Named = read(body)?;
+    let reason = named.reason.unwrap_or_else(|| "an operator ended the connection".to_owned());
+    tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::DISCONNECTED, reason }).await
+}
+
+async fn disable(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let named: Named = read(body)?;
+    if !is_user(&named.user_id) {
+        return Err(ApiError::invalid("user_id names no user"));
+    }
+    api.hub.store.set_disabled(named.user_id.clone(), true).await?;
+    let reason = named.reason.unwrap_or_else(|| "the user is barred".to_owned());
+    tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::BARRED, reason }).await
+}
+
+async fn enable(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let named: Named = read(body)?;
+    api.hub.store.set_disabled(named.user_id, false).await?;
+    Ok(Json(json!({ "done": true })))
+}
+
+async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let revoked: Revoked = read(body)?;
+    if !is_id(&revoked.token_id) {
+        return Err(ApiError::invalid("token_id is no \"jti\""));
+    }
+    api.hub.store.revoke(revoked.token_id.clone(), revoked.until).await?;
+    tell(&api.hub, News::Revoked(revoked.token_id)).await
+}
+
+async fn metrics(State(api): Shared) -> impl IntoResponse {
+    api.hub.measure();
+    ([(header::CONTENT_TYPE, OPENMETRICS)], api.hub.metrics.text())
+}
+
+async fn ready(State(api): Shared) -> Response {
+    if api.ready.load(Ordering::Relaxed) {
+        Json(json!({ "status": "ready" })).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response()
+    }
+}
+
+async fn nothing() -> ApiError {
+    ApiError::not_found("there is nothing here: see /openapi.json")
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::wrong_method()
+}
+
+async fn publish(hub: &Hub, target: Target, said: Said) -> Answer {
+    let message_type = said.message_type.unwrap_or_else(|| "text".to_owned());
+    if !OF_OPERATORS.contains(&message_type.as_str()) {
+        return Err(ApiError::invalid("message_type is one of text, notification, system_message, publish"));
+    }
+    if said.id.as_deref().is_some_and(|id| !is_id(id)) {
+        return Err(ApiError::invalid("id has 1 to 128 bytes, and no control characters"));
+    }
+    let message = Envelope { id: said.id, message_type, data: said.data, ..Envelope::default() };
+    let appended = hub.publish(None, target, message).await?;
+    Ok(Json(json!({ "seq": appended.seq, "epoch": *appended.epoch, "duplicate": appended.duplicate })))
+}
+
+async fn tell(hub: &Hub, news: News) -> Answer {
+    hub.bus.send(news).await?;
+    Ok(Json(json!({ "done": true })))
+}
+
+/// Reads a body of JSON, whatever type it says it is.
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    serde_json::from_slice(&body?)
+        .map_err(|error| ApiError::invalid(&format!("the body is not what it has to be: {error}")))
+}
+
+const OPENAPI: &str = include_str!("../schema/openapi.json");
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What operators may send.
+const OF_OPERATORS: [&str; 4] = ["text", "notification", "system_message", "publish"];
+
+/// How connections end, in the order of the statistics.
+const ENDS: [&str; 13] = [
+    "aborted",
+    "application",
+    "authentication",
+    "handler",
+    "heartbeat",
+    "idle",
+    "other",
+    "peer",
+    "rate",
+    "shutdown",
+    "slow_consumer",
+    "stalled",
+    "transport",
+];
+
+/// The largest body in bytes.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// The most that a list has at once.
+const MOST_LISTED: usize = 1000;

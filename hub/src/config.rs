@@ -1,0 +1,348 @@
+//! Every setting of the hub, by name: from a file of TOML, the environment and flags, of which the later one counts.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::auth::{Algorithm, KeySource, Rules};
+use crate::hub::ClientRules;
+use crate::store::Limits;
+
+/// The settings. [`Config::set`] lists their names.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The WebSockets' listener.
+    pub server: taut::server::Config,
+    /// Whether pages of other origins were allowed or refused by name.
+    pub has_origins: bool,
+    /// Where the HTTP API listens.
+    pub api_address: SocketAddr,
+    /// What its callers have to show.
+    pub api_token: Option<Secret>,
+    /// No tokens are asked for.
+    pub development: bool,
+    /// The algorithms of tokens.
+    pub algorithms: Vec<Algorithm>,
+    /// The keys of tokens.
+    pub keys: Option<KeySource>,
+    /// `aud`.
+    pub audience: Vec<String>,
+    /// `iss`.
+    pub issuer: Vec<String>,
+    /// For `exp` and `nbf`.
+    pub leeway: Duration,
+    /// How often the files of keys are read again.
+    pub key_refresh: Duration,
+    /// What clients may do.
+    pub clients: ClientRules,
+    /// The file of SQLite; without one, all is in memory.
+    pub database: Option<PathBuf>,
+    /// How much is kept.
+    pub history: Limits,
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl Config {
+    /// The defaults that [`set`](Self::set) states.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            server: taut::server::Config::new().path("/ws").subprotocols([SUBPROTOCOL]),
+            has_origins: false,
+            api_address: SocketAddr::from(([127, 0, 0, 1], 9002)),
+            api_token: None,
+            development: false,
+            algorithms: Vec::new(),
+            keys: None,
+            audience: Vec::new(),
+            issuer: Vec::new(),
+            leeway: Duration::from_secs(30),
+            key_refresh: Duration::from_secs(60),
+            clients: ClientRules {
+                cookie: "taut_token".to_owned(),
+                auth_timeout: Duration::from_secs(10),
+                expiry_warning: Duration::from_secs(60),
+                connections_of_one: 32,
+                announced_users: 200,
+            },
+            database: None,
+            history: Limits { messages: 1000, streams: 10_000, page: 200, page_bytes: 256 << 10 },
+        }
+    }
+
+    /// The defaults, then the file, then the variables that begin with `TAUT_HUB_`, then what was given by flags.
+    ///
+    /// `TAUT_HUB_AUTH_KEY_FILE` is the setting `auth.key_file`: the section, then the name.
+    ///
+    /// # Errors
+    /// The setting, and what may stand there.
+    pub fn load(
+        file: Option<&Path>,
+        vars: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::new();
+        if let Some(path) = file {
+            let shown = path.display();
+            let text = fs::read_to_string(path)
+                .map_err(|error| ConfigError(format!("the settings in {shown} cannot be read: {error}")))?;
+            config.read(&text).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
+        }
+        let mut vars: Vec<_> = vars.into_iter().collect();
+        vars.sort();
+        for (variable, value) in vars {
+            let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
+            let name = rest.to_ascii_lowercase().replacen('_', ".", 1);
+            config.set(&name, &value).map_err(|error| ConfigError(format!("{variable}: {error}")))?;
+        }
+        for (name, value) in flags {
+            config.set(&name, &value)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Sets what is named. Lists are divided by commas; times are `500ms`, `10s`, `5m`, `1h`.
+    ///
+    /// | setting | value | default |
+    /// |---------|-------|---------|
+    /// | `server.…` | as [`taut::server::Config::set`]; `server.path` is `/ws` | |
+    /// | `api.address` | where the HTTP API listens: an address and a port | `127.0.0.1:9002` |
+    /// | `api.token`, `api.token_file` | what its callers show, 16 bytes at least; or the file that has it | none: no API |
+    /// | `auth.algorithms` | of `HS256`, `RS256`, `ES256`, `EdDSA` | |
+    /// | `auth.key_file` | one key: PEM, or a secret | |
+    /// | `auth.key_set` | a set of keys (RFC 7517), in the place of one | |
+    /// | `auth.key_refresh` | how often either file is read again | `60s` |
+    /// | `auth.audience`, `auth.issuer` | lists, of which a token has to name one | none: no `aud`, any `iss` |
+    /// | `auth.leeway` | how far clocks may be apart, 10 minutes at most | `30s` |
+    /// | `auth.cookie` | the cookie that may hold a token | `taut_token` |
+    /// | `auth.timeout` | how long a client may take for the message with its token | `10s` |
+    /// | `auth.expiry_warning` | how long before a token expires its client is told | `60s` |
+    /// | `auth.development` | `true`: no tokens; everybody is who they say | `false` |
+    /// | `clients.connections_of_one` | connections of one user | `32` |
+    /// | `clients.announced_users` | coming and going is announced in rooms of so many users at most | `200` |
+    /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
+    /// | `history.messages` | how many are kept of each stream | `1000` |
+    /// | `history.streams` | how many streams memory remembers | `10000` |
+    ///
+    /// # Errors
+    /// A name that is none, or what may stand there.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let text = value.trim();
+        let wrong = |expected: &str| ConfigError(format!("{name} wants {expected}"));
+        let list = || text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned);
+        let number =
+            || text.parse().ok().filter(|&number: &usize| number > 0).ok_or_else(|| wrong("a number from 1"));
+        let time = || read_time(text).ok_or_else(|| wrong("a time: \"500ms\", \"10s\", \"5m\", \"1h\""));
+        if let Some(setting) = name.strip_prefix("server.") {
+            self.has_origins |= setting == "allowed_origins";
+            return self.server.set(setting, text).map_err(|error| ConfigError(error.to_string()));
+        }
+        match name {
+            "api.address" => {
+                self.api_address =
+                    text.parse().map_err(|_| wrong("an address and a port: \"127.0.0.1:9002\""))?;
+            }
+            "api.token" => self.api_token = Some(Secret::new(text).ok_or_else(|| wrong(A_SECRET))?),
+            "api.token_file" => {
+                let read =
+                    fs::read_to_string(text).map_err(|error| wrong(&format!("a file to read: {error}")))?;
+                self.api_token = Some(Secret::new(&read).ok_or_else(|| wrong(A_SECRET))?);
+            }
+            "auth.algorithms" => {
+                let named: Option<Vec<_>> = list().map(|word| Algorithm::from_name(&word)).collect();
+                self.algorithms = named.ok_or_else(|| wrong("a list of HS256, RS256, ES256, EdDSA"))?;
+            }
+            "auth.key_file" => self.keys = Some(KeySource::File(text.into())),
+            "auth.key_set" => self.keys = Some(KeySource::Set(text.into())),
+            "auth.key_refresh" => self.key_refresh = time()?.max(Duration::from_secs(1)),
+            "auth.audience" => self.audience = list().collect(),
+            "auth.issuer" => self.issuer = list().collect(),
+            "auth.leeway" => {
+                let leeway = time().ok().filter(|leeway| *leeway <= MOST_LEEWAY);
+                self.leeway = leeway.ok_or_else(|| wrong("a time of at most 10m"))?;
+            }
+            "auth.cookie" => text.clone_into(&mut self.clients.cookie),
+            "auth.timeout" => self.clients.auth_timeout = time()?,
+            "auth.expiry_warning" => self.clients.expiry_warning = time()?,
+            "auth.development" => {
+                self.development = text.parse().map_err(|_| wrong("\"true\" or \"false\""))?
+            }
+            "clients.connections_of_one" => self.clients.connections_of_one = number()?,
+            "clients.announced_users" => self.clients.announced_users = number()?,
+            "history.database" => self.database = (text != "none").then(|| text.into()),
+            "history.messages" => self.history.messages = number()?,
+            "history.streams" => self.history.streams = number()?,
+            _ => return Err(ConfigError(format!("there is no setting {name:?}"))),
+        }
+        Ok(())
+    }
+
+    /// What a token has to be, where tokens are asked for.
+    #[must_use]
+    pub fn rules(&self) -> Option<Rules> {
+        let keys = self.keys.clone().filter(|_| !self.development)?;
+        Some(Rules {
+            algorithms: self.algorithms.clone(),
+            keys,
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            leeway: self.leeway,
+        })
+    }
+
+    fn read(&mut self, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        for (section, settings) in table {
+            let toml::Value::Table(settings) = settings else {
+                return Err(ConfigError(format!("{section:?} stands outside of a section")));
+            };
+            for (name, value) in settings {
+                let name = format!("{section}.{name}");
+                let text = text_of(&value)
+                    .ok_or_else(|| ConfigError(format!("{name} wants a text, number or list")))?;
+                self.set(&name, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |sentence: &str| Err(ConfigError(sentence.to_owned()));
+        match (&self.keys, self.development) {
+            (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
+            (None, false) => wrong(
+                "nobody could connect: set auth.algorithms and auth.key_file or auth.key_set, or, to try it out, \
+                 --insecure-development",
+            ),
+            (Some(_), false) if self.algorithms.is_empty() => wrong("auth.algorithms is empty: name one"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Secret {
+    /// White space around it is no part of it; `None` if it is too short.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (text.len() >= SHORTEST_SECRET).then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What may stand in a file, as the text that `set` reads.
+fn text_of(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(value) => Some(value.to_string()),
+        toml::Value::Array(values) => {
+            values.iter().map(text_of).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
+        _ => None,
+    }
+}
+
+fn read_time(text: &str) -> Option<Duration> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The subprotocol of the envelopes. A browser that sends its token as a subprotocol has to offer this one as well.
+pub const SUBPROTOCOL: &str = "taut.hub.v1";
+
+/// What the variables begin with.
+pub const PREFIX: &str = "TAUT_HUB_";
+
+const SHORTEST_SECRET: usize = 16;
+const A_SECRET: &str = "at least 16 bytes";
+const MOST_LEEWAY: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn the_later_source_counts() {
+        let vars = [pair("TAUT_HUB_HISTORY_MESSAGES", "5"), pair("TAUT_HUB_AUTH_DEVELOPMENT", "true")];
+        let config = Config::load(None, vars.clone(), []).unwrap();
+        assert_eq!((config.history.messages, config.development), (5, true));
+        let config = Config::load(None, vars, [pair("history.messages", "6")]).unwrap();
+        assert_eq!(config.history.messages, 6);
+    }
+
+    #[test]
+    fn a_file_has_sections() {
+        let mut config = Config::new();
+        config
+            .read("[auth]\nalgorithms = [\"EdDSA\"]\nleeway = \"5s\"\n[server]\nmax_message = 100")
+            .unwrap();
+        assert_eq!((config.algorithms, config.leeway), (vec![Algorithm::EdDsa], Duration::from_secs(5)));
+        assert!(Config::new().read("address = \"x\"").is_err());
+        assert!(Config::new().read("[auth]\nalgorithms = [\"none\"]").is_err());
+    }
+
+    #[test]
+    fn nobody_runs_without_tokens_by_accident() {
+        assert!(Config::load(None, [], []).is_err());
+        let both = [pair("auth.development", "true"), pair("auth.key_file", "k")];
+        assert!(Config::load(None, [], both).is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut config = Config::new();
+        config.set("api.token", "0123456789abcdef").unwrap();
+        assert!(!format!("{config:?}").contains("0123456789abcdef"));
+        let error = config.set("api.token", "hunter2").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,191 @@
+//! The one form of message that clients and the hub exchange. `schema/envelope.json` says the same for machines.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// A message: JSON in a text message of the WebSocket.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Names the message: what it is acknowledged, refused and recognised by if it is sent again. At most
+    /// [`LONGEST_ID`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is: `text`, `join`, …
+    pub message_type: String,
+    /// What it says; any JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// When the hub took it (RFC 3339, UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// Who sent it. The hub writes it; what a client says is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_user_id: Option<String>,
+    /// For whom it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_user_id: Option<String>,
+    /// In which room it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+    /// Its number in its stream: the room, the inbox of a user, or what is said to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+}
+
+/// Why a text is no envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// The id, where one could be read nevertheless.
+    pub id: Option<String>,
+    /// What is wrong.
+    pub sentence: String,
+}
+
+impl Envelope {
+    /// An envelope of the hub's own, at this moment.
+    #[must_use]
+    pub fn new(message_type: &str) -> Self {
+        Self { message_type: message_type.to_owned(), timestamp: Some(timestamp()), ..Self::default() }
+    }
+
+    /// Reads what a client sent.
+    ///
+    /// # Errors
+    /// It is no envelope.
+    pub fn read(text: &str) -> Result<Self, Malformed> {
+        #[derive(Deserialize)]
+        struct Named {
+            id: Option<String>,
+        }
+        let envelope: Self = serde_json::from_str(text).map_err(|error| {
+            let id = serde_json::from_str::<Named>(text).ok().and_then(|named| named.id);
+            let id = id.filter(|id| is_id(id));
+            Malformed { id, sentence: format!("the message is no envelope: {error}") }
+        })?;
+        if envelope.id.as_deref().is_some_and(|id| !is_id(id)) {
+            let sentence = format!("an id has 1 to {LONGEST_ID} bytes, and no control characters");
+            return Err(Malformed { id: None, sentence });
+        }
+        Ok(envelope)
+    }
+
+    /// In answer to the message with this id.
+    #[must_use]
+    pub fn answering(mut self, id: Option<&str>) -> Self {
+        self.id = id.map(str::to_owned);
+        self
+    }
+
+    /// About this room.
+    #[must_use]
+    pub fn room(mut self, room: &str) -> Self {
+        self.room = Some(room.to_owned());
+        self
+    }
+
+    /// By, or about, this user.
+    #[must_use]
+    pub fn from_user(mut self, user: &str) -> Self {
+        self.from_user_id = Some(user.to_owned());
+        self
+    }
+
+    /// Saying this. What cannot be JSON says nothing.
+    #[must_use]
+    pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.data = to_raw_value(data).ok();
+        self
+    }
+
+    /// What it says, read as what it is to be; what is missing reads as `null`.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn read_data<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.data.as_deref().map_or("null", RawValue::get))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings, a number and JSON are JSON")
+    }
+}
+
+/// A new id of the hub's own.
+#[must_use]
+pub fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// This moment (RFC 3339, UTC).
+#[must_use]
+pub fn timestamp() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).expect("the year has four digits")
+}
+
+/// Whether this can name a message.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && !id.chars().any(char::is_control)
+}
+
+/// Whether this can name a user. Longer names would not fit a stream's name.
+#[must_use]
+pub fn is_user(user: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&user.len()) && !user.chars().any(char::is_control)
+}
+
+/// Whether this can name a room: `@` and `*` begin the streams of users and of all.
+#[must_use]
+pub fn is_room(room: &str) -> bool {
+    is_user(room) && !room.starts_with(['@', '*'])
+}
+
+/// The stream of what is said to all.
+pub const TO_ALL: &str = "*";
+
+/// The stream of what is said to a user.
+#[must_use]
+pub fn inbox(user: &str) -> String {
+    format!("@{user}")
+}
+
+/// The longest id of a message in bytes.
+pub const LONGEST_ID: usize = 128;
+
+/// The longest name of a user or a room in bytes.
+pub const LONGEST_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_envelope_is_refused_by_its_id() {
+        let refused = Envelope::read(r#"{"id":"a","message_type":7}"#).unwrap_err();
+        assert_eq!(refused.id.as_deref(), Some("a"));
+        assert_eq!(Envelope::read("[").unwrap_err().id, None);
+        let long = format!(r#"{{"id":"{}","message_type":"text"}}"#, "x".repeat(LONGEST_ID + 1));
+        assert_eq!(Envelope::read(&long).unwrap_err().id, None);
+    }
+
+    #[test]
+    fn data_stays_as_it_came() {
+        let text = r#"{"id":"a","message_type":"text","data":{"b":1.0,"a":[1e3]}}"#;
+        assert_eq!(Envelope::read(text).unwrap().to_json(), text);
+    }
+
+    #[test]
+    fn names_of_streams_are_no_rooms() {
+        assert!(is_room("general") && is_user("@ana"));
+        for name in ["@ana", "*", "", "a\nb"] {
+            assert!(!is_room(name), "{name:?}");
+        }
+    }
+}

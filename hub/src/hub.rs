@@ -1,0 +1,253 @@
+//! The hub itself: takes messages into the store, and gives what comes out of it to who is there.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use taut::proto::CloseCode;
+use taut::server::{By, Handle, Outcome, Registry, RoomChange, RoomEvent, Tally};
+use tokio::sync::mpsc;
+
+use crate::auth::{Identity, TokenError, Verifier};
+use crate::bus::{Bus, News};
+use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
+use crate::metrics::{Metrics, resident_memory};
+use crate::presence::{Change, Presence};
+use crate::store::{Appended, Fed, Store, StoreError};
+
+/// A hub: what all connections of a node share.
+pub struct Hub {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn Bus>,
+    /// `None` in development: everybody is who they say.
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) rules: ClientRules,
+    pub(crate) metrics: Metrics,
+    pub(crate) presence: Presence,
+    pub(crate) since: Instant,
+    registry: OnceLock<Registry>,
+}
+
+/// What clients may do.
+#[derive(Clone, Debug)]
+pub struct ClientRules {
+    /// The cookie that may hold a token.
+    pub cookie: String,
+    /// How long a client without a token in its request may take to send one.
+    pub auth_timeout: std::time::Duration,
+    /// How long before its token expires a client is told.
+    pub expiry_warning: std::time::Duration,
+    /// How many connections a user may have.
+    pub connections_of_one: usize,
+    /// In rooms with more users, coming and going is not announced: each would cost a message for each.
+    pub announced_users: usize,
+}
+
+/// For whom a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Who is in a room.
+    Room(String),
+    /// All connections of a user.
+    User(String),
+    /// All.
+    All,
+}
+
+/// Who a connection is.
+#[derive(Debug)]
+pub(crate) struct User(pub(crate) Arc<str>);
+
+impl Hub {
+    /// A hub on these.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        verifier: Option<Verifier>,
+        rules: ClientRules,
+    ) -> Self {
+        Self {
+            store,
+            bus,
+            verifier,
+            rules,
+            metrics: Metrics::new(),
+            presence: Presence::default(),
+            since: Instant::now(),
+            registry: OnceLock::new(),
+        }
+    }
+
+    /// Stores a message for its receivers; without a sender it is the hub's own. It reaches those who are there by the store's feed. A message that this sender
+    /// sent before by the same id is not sent again.
+    ///
+    /// # Errors
+    /// It was not stored, or that is not known: it may be sent again.
+    pub async fn publish(
+        &self,
+        sender: Option<&str>,
+        target: Target,
+        message: Envelope,
+    ) -> Result<Appended, StoreError> {
+        let (stream, room, to_user_id) = match target {
+            Target::Room(room) => (room.clone(), Some(room), None),
+            Target::User(user) => (inbox(&user), None, Some(user)),
+            Target::All => (TO_ALL.to_owned(), None, None),
+        };
+        let message = Envelope {
+            id: Some(message.id.unwrap_or_else(new_id)),
+            message_type: message.message_type,
+            data: message.data,
+            timestamp: Some(timestamp()),
+            from_user_id: sender.map(str::to_owned),
+            to_user_id,
+            room,
+            seq: None,
+        };
+        let appended = self.store.append(stream, message).await?;
+        let counter = if appended.duplicate { &self.metrics.duplicates } else { &self.metrics.stored };
+        counter.inc();
+        Ok(appended)
+    }
+
+    /// Gives what comes out of the store and over the bus to who is there, until both have ended.
+    pub(crate) async fn deliver(&self, mut fed: mpsc::Receiver<Fed>, mut news: mpsc::Receiver<News>) {
+        loop {
+            tokio::select! {
+                Some(fed) = fed.recv() => match fed {
+                    Fed::Message(stream, message) => self.send(&stream, &message),
+                    Fed::Opened(page, then) => then(page),
+                },
+                Some(news) = news.recv() => self.hear(news),
+                else => return,
+            }
+        }
+    }
+
+    /// Sends to all of a stream who are on this node.
+    pub(crate) fn send(&self, stream: &str, message: &Envelope) {
+        let Some(registry) = self.registry.get() else { return };
+        let tally: Tally = registry.broadcast(message.to_json()).to_room(stream);
+        self.metrics.delivered.inc_by(tally.queued as u64);
+        self.metrics.lost.inc_by((tally.displaced + tally.dropped + tally.disconnected) as u64);
+    }
+
+    fn hear(&self, news: News) {
+        match news {
+            News::Passing(stream, message) => self.send(&stream, &message),
+            News::Disconnect { user, code, reason } => {
+                for connection in self.connections(&user).iter() {
+                    close(connection, code, &reason);
+                }
+            }
+            News::Revoked(token) => {
+                let Some(registry) = self.registry.get() else { return };
+                let is_of = |connection: &Handle| {
+                    let identity = connection.get::<Identity>();
+                    identity.is_some_and(|identity| identity.token.as_ref() == Some(&token))
+                };
+                for connection in registry.filter(is_of) {
+                    close(&connection, close_code::BARRED, &TokenError::Barred.to_string());
+                }
+            }
+        }
+    }
+
+    /// The connections of a user on this node.
+    pub(crate) fn connections(&self, user: &str) -> Arc<Vec<Handle>> {
+        self.registry.get().map(|registry| registry.members(&inbox(user))).unwrap_or_default()
+    }
+
+    /// All authenticated connections of this node.
+    pub(crate) fn everybody(&self) -> Arc<Vec<Handle>> {
+        self.registry.get().map(|registry| registry.members(TO_ALL)).unwrap_or_default()
+    }
+
+    pub(crate) fn attach(&self, registry: &Registry) {
+        let _ = self.registry.set(registry.clone());
+    }
+
+    /// Who came to a room, or left it.
+    pub(crate) fn on_room(&self, event: &RoomEvent) {
+        // The streams of users and of all are nobody's rooms.
+        if event.room.starts_with(['@', '*']) {
+            return;
+        }
+        let Some(user) = event.connection.get::<User>() else { return };
+        let by = if matches!(event.change, RoomChange::Joined { .. }) { 1 } else { -1 };
+        let (change, number) = self.presence.change(&event.room, &user.0, by);
+        let message_type = match change {
+            _ if number > self.rules.announced_users => return,
+            Change::Came => "user_joined",
+            Change::Went => "user_left",
+            Change::Nothing => return,
+        };
+        self.send(&event.room, &Envelope::new(message_type).room(&event.room).from_user(&user.0));
+    }
+
+    pub(crate) fn on_end(&self, handle: &Handle, outcome: &Outcome) {
+        let reason = reason(outcome.by);
+        self.metrics.end(reason);
+        let code = outcome.status.as_ref().map(|status| status.code);
+        tracing::debug!(connection = handle.id().get(), reason, code, "ended");
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn measure(&self) {
+        let everybody = self.everybody();
+        let users: std::collections::HashSet<_> =
+            everybody.iter().filter_map(|handle| handle.get::<User>().map(|user| user.0.clone())).collect();
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.connections.set(gauge(everybody.len()));
+        self.metrics.users.set(gauge(users.len()));
+        self.metrics.rooms.set(gauge(self.presence.len()));
+        self.metrics.memory.set(resident_memory().map_or(0, |bytes| bytes.cast_signed()));
+    }
+}
+
+/// Closes with a code of the hub's own.
+pub(crate) fn close(connection: &Handle, code: u16, reason: &str) {
+    let code = CloseCode::new(code).unwrap_or(CloseCode::POLICY);
+    if connection.close(code, reason).is_err() {
+        let _ = connection.close(code, "");
+    }
+}
+
+/// The close codes of the hub's own.
+pub mod close_code {
+    /// The token is missing, wrong or expired: get another one.
+    pub const TOKEN: u16 = 4401;
+    /// The user is barred, or the token was taken back: do not come back with it.
+    pub const BARRED: u16 = 4403;
+    /// An operator ended the connection.
+    pub const DISCONNECTED: u16 = 4410;
+    /// The user has as many connections as one may have.
+    pub const TOO_MANY: u16 = 4429;
+}
+
+fn reason(by: By) -> &'static str {
+    match by {
+        By::Peer => "peer",
+        By::Application => "application",
+        By::Handler => "handler",
+        By::Transport => "transport",
+        By::SlowConsumer => "slow_consumer",
+        By::Stalled => "stalled",
+        By::Idle => "idle",
+        By::Heartbeat => "heartbeat",
+        By::Rate => "rate",
+        By::Authentication => "authentication",
+        By::Shutdown => "shutdown",
+        By::Aborted => "aborted",
+        _ => "other",
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("store", &self.store).field("rules", &self.rules).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! A hub put together: store, bus, WebSockets, HTTP API, and what happens at signals.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use taut::proto::CloseCode;
+use taut::server::{Drained, Fault, Server, Shutdown};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::api::{self, Api};
+use crate::auth::Verifier;
+use crate::bus::Local;
+use crate::config::{Config, Secret};
+use crate::hub::Hub;
+use crate::session;
+use crate::store::memory::Memory;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Feed, Store};
+
+/// A hub that runs.
+#[derive(Debug)]
+pub struct Running {
+    server: Arc<Server>,
+    api: Option<RunningApi>,
+    hub: Arc<Hub>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct RunningApi {
+    address: SocketAddr,
+    api: Arc<Api>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// Starts a hub by these settings.
+///
+/// # Errors
+/// What cannot be had: keys, the database, an address to listen on.
+pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Sync>> {
+    let verifier = config.rules().map(Verifier::new).transpose()?;
+    let (feed, fed) = mpsc::channel(MOST_FED);
+    let (news, heard) = mpsc::channel(MOST_FED);
+    let store = store(&config, feed).await?;
+    let bus = Arc::new(Local::new(news));
+    let hub = Arc::new(Hub::new(store, bus, verifier, config.clients.clone()));
+
+    let mut settings = config.server.clone();
+    if config.development && !config.has_origins {
+        // The pages come from the other listener.
+        let port = config.api_address.port();
+        settings.set("allowed_origins", &format!("http://127.0.0.1:{port}, http://localhost:{port}"))?;
+    }
+    let (deciding, serving, ending) = (hub.clone(), hub.clone(), hub.clone());
+    // The registry has this, and the hub has the registry.
+    let rooms = Arc::downgrade(&hub);
+    let server = Server::builder(settings)
+        .authenticate(move |upgrade| session::authenticate(deciding.clone(), upgrade))
+        .handler(move |connection| session::serve(serving.clone(), connection))
+        .on_room(move |event| {
+            if let Some(hub) = rooms.upgrade() {
+                hub.on_room(event);
+            }
+        })
+        .on_disconnect(move |handle, outcome| {
+            ending.on_end(&handle, &outcome);
+            async {}
+        })
+        .on_error(report)
+        .bind()
+        .await?;
+    hub.attach(server.registry());
+
+    let delivering = hub.clone();
+    let mut tasks = vec![tokio::spawn(async move { delivering.deliver(fed, heard).await })];
+    if hub.verifier.is_some() {
+        tasks.push(tokio::spawn(refresh_keys(hub.clone(), config.key_refresh)));
+    }
+    let port = server.address().map_or(0, |address| address.port());
+    let api = match config.api_token {
+        Some(token) => Some(start_api(config.api_address, hub.clone(), token, port).await?),
+        None => None,
+    };
+    Ok(Running { server: Arc::new(server), api, hub, tasks })
+}
+
+impl Running {
+    /// Where WebSockets are accepted.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.address()
+    }
+
+    /// Where the HTTP API listens, if there is one.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|api| api.address)
+    }
+
+    /// The hub.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// What checks tokens, where they are asked for.
+    #[must_use]
+    pub fn verifier(&self) -> Option<&Verifier> {
+        self.hub.verifier.as_ref()
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains. SIGHUP reads certificates and keys again.
+    ///
+    /// # Errors
+    /// Signals cannot be waited for.
+    pub async fn run(mut self) -> io::Result<Drained> {
+        #[cfg(unix)]
+        self.tasks.push(tokio::spawn(reload_at_signal(self.hub.clone(), self.server.clone())?));
+        asked_to_end().await?;
+        Ok(self.shutdown().await)
+    }
+
+    /// Drains and ends.
+    pub async fn shutdown(mut self) -> Drained {
+        let server = self.server.clone();
+        if let Some(api) = &self.api {
+            api.api.drain();
+        }
+        let drained = server.shutdown(Self::plan()).await;
+        self.stop_api().await;
+        drained
+    }
+
+    fn plan() -> Shutdown {
+        Shutdown::new().close(CloseCode::RESTART)
+    }
+
+    async fn stop_api(&mut self) {
+        if let Some(RunningApi { api, stop, task, .. }) = self.api.take() {
+            api.drain();
+            let _ = stop.send(());
+            // Who does not finish its request is not waited for.
+            let _ = timeout(LAST_REQUESTS, task).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn store(config: &Config, feed: Feed) -> Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>> {
+    let limits = config.history;
+    let Some(path) = config.database.clone() else { return Ok(Arc::new(Memory::new(feed, limits))) };
+    // It waits for whoever has the file.
+    let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits)).await?;
+    Ok(Arc::new(opened?))
+}
+
+async fn start_api(address: SocketAddr, hub: Arc<Hub>, token: Secret, port: u16) -> io::Result<RunningApi> {
+    let listener = TcpListener::bind(address).await;
+    let wrap =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let listener = listener.map_err(wrap)?;
+    let address = listener.local_addr()?;
+    let api = Arc::new(Api::new(hub, token));
+    let router = api::router(api.clone(), port);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let serving = axum::serve(listener, router);
+        serving.with_graceful_shutdown(async { drop(stopped.await) }).await
+    });
+    Ok(RunningApi { address, api, stop, task })
+}
+
+/// Reads the keys again and again, so that new ones are known before tokens by them come.
+async fn refresh_keys(hub: Arc<Hub>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        reload_keys(&hub);
+    }
+}
+
+#[cfg(unix)]
+fn reload_at_signal(hub: Arc<Hub>, server: Arc<Server>) -> io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            reload_keys(&hub);
+            if let Err(error) = server.reload_tls() {
+                tracing::error!(%error, "the certificates of before stay");
+            }
+        }
+    })
+}
+
+#[cfg(unix)]
+async fn asked_to_end() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminations = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminations.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+fn reload_keys(hub: &Hub) {
+    let Some(verifier) = &hub.verifier else { return };
+    match verifier.reload() {
+        Ok(()) => tracing::debug!("the keys were read"),
+        Err(error) => tracing::error!(%error, "the keys of before stay"),
+    }
+}
+
+/// Faults have no tokens and payloads in them.
+fn report(fault: &Fault) {
+    match fault {
+        Fault::Refused(..) | Fault::Handshake(..) | Fault::Stream(..) => tracing::debug!(%fault),
+        _ => tracing::warn!(%fault),
+    }
+}
+
+/// How much may wait for the task that delivers.
+const MOST_FED: usize = 4096;
+
+/// How long requests to the API may take once the hub has drained.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);

@@ -1,0 +1,187 @@
+//! Where messages, users and revocations are kept.
+//!
+//! A store numbers the messages of each stream, keeps the last of them, and hands everything that it took to its feed, in
+//! the order of the numbers. Who opens a stream does so in the same feed: so what was read of the past and what comes
+//! from there on meet without a gap, and without anybody waiting for anybody.
+
+#![forbid(unsafe_code)]
+
+pub mod memory;
+pub mod sqlite;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::envelope::Envelope;
+
+/// A store.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Numbers a message and keeps it. Done when it is as durable as [`durability`](Self::durability) says. A message
+    /// whose sender and id the stream still has is the same one: it gets the number that it has, and is not fed again.
+    fn append(&self, stream: String, message: Envelope) -> Running<'_, Result<Appended, StoreError>>;
+
+    /// Reads a stream, and has `then` called with it in the feed's order: all that is fed later has a higher number.
+    fn open(&self, stream: String, from: Since, then: Then) -> Running<'_, Result<(), StoreError>>;
+
+    /// Bars a user, or lets them in again.
+    fn set_disabled(&self, user: String, disabled: bool) -> Running<'_, Result<(), StoreError>>;
+
+    /// Takes a token back, by its `jti`, up to the time (seconds since 1970) at which it expires by itself.
+    fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>>;
+
+    /// Whether a user is barred, or a token was taken back.
+    fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>>;
+
+    /// What an acknowledged message survives.
+    fn durability(&self) -> &'static str;
+}
+
+/// What a store does, while it does it. Dropped, it may be done or not.
+pub type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is to be done with what was read.
+pub type Then = Box<dyn FnOnce(Page) + Send>;
+
+/// What a store feeds to those who deliver.
+pub enum Fed {
+    /// A message of a stream, with its number.
+    Message(Arc<str>, Arc<Envelope>),
+    /// A stream that was opened.
+    Opened(Page, Then),
+}
+
+/// Where a store feeds to. Full, the store waits.
+pub type Feed = mpsc::Sender<Fed>;
+
+/// A message that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// Its number.
+    pub seq: u64,
+    /// What the stream's numbers belong to.
+    pub epoch: Arc<str>,
+    /// It was kept before.
+    pub duplicate: bool,
+}
+
+/// From where on to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// So many of the last messages.
+    Last(usize),
+    /// What came after this.
+    After(Position),
+}
+
+/// A place in a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// What the number belongs to: a stream that was forgotten begins anew, with another.
+    pub epoch: String,
+    /// The number of the last message; zero before the first.
+    pub seq: u64,
+}
+
+/// A part of a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// What its numbers belong to.
+    pub epoch: Arc<str>,
+    /// The number of the last message that the stream has.
+    pub seq: u64,
+    /// The messages, in order.
+    pub messages: Vec<Arc<Envelope>>,
+    /// There are more than fit into a page: the last number here is where to go on.
+    pub more: bool,
+    /// Nothing is missing between the position that was asked for and this.
+    pub recovered: bool,
+}
+
+/// How much is kept, and read at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Messages of a stream.
+    pub messages: usize,
+    /// Streams that are remembered.
+    pub streams: usize,
+    /// Messages of a page.
+    pub page: usize,
+    /// Bytes of a page; one message is always in.
+    pub page_bytes: usize,
+}
+
+/// Why a store did not do it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It was stopped.
+    Stopped,
+    /// The database says no.
+    Database(rusqlite::Error),
+    /// What is in it cannot be read.
+    Corrupt(serde_json::Error),
+}
+
+impl Page {
+    /// Takes as many as fit.
+    fn fill(&mut self, messages: impl Iterator<Item = Arc<Envelope>>, limits: &Limits) {
+        let mut bytes = 0;
+        for message in messages {
+            bytes += size(&message);
+            let is_full = self.messages.len() >= limits.page || bytes > limits.page_bytes;
+            if is_full && !self.messages.is_empty() {
+                self.more = true;
+                return;
+            }
+            self.messages.push(message);
+        }
+    }
+}
+
+/// About how long a message is as text.
+fn size(message: &Envelope) -> usize {
+    let texts = [&message.id, &message.from_user_id, &message.to_user_id, &message.room];
+    let data = message.data.as_ref().map_or(0, |data| data.get().len());
+    data + texts.into_iter().flatten().map(String::len).sum::<usize>() + FRAME
+}
+
+/// Names, numbers and the time of an envelope.
+const FRAME: usize = 160;
+
+impl fmt::Debug for Fed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(stream, message) => {
+                f.debug_tuple("Message").field(stream).field(&message.seq).finish()
+            }
+            Self::Opened(page, _) => f.debug_tuple("Opened").field(&page.seq).finish(),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the store was stopped"),
+            Self::Database(error) => write!(f, "the database failed: {error}"),
+            Self::Corrupt(error) => write!(f, "the database holds what is no message: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Stopped => None,
+            Self::Database(error) => Some(error),
+            Self::Corrupt(error) => Some(error),
+        }
+    }
+}
