@@ -382,3 +382,48 @@ async fn connecting_over_http2_can_be_dropped() {
     drop(client);
     while !server.is_ended().await {}
 }
+
+/// Dropped before its first poll or at any other, the socket to come ends the connection.
+#[tokio::test(start_paused = true)]
+async fn upgrading_can_be_dropped() {
+    let mut dropped = 0;
+    for polls in 0.. {
+        let (ours, theirs) = duplex(16);
+        let (told, mut upgrades) = unbounded_channel();
+        let service = hyper::service::service_fn(move |mut request| {
+            let upgrade = taut::hyper::Upgrade::new(&mut request, &Options::new()).unwrap();
+            let (response, upgrading) = upgrade.accept(Accept::new()).unwrap();
+            told.send(upgrading).unwrap();
+            async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok::<_, Error>(response.map(|()| String::new()))
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(hyper_util::rt::TokioIo::new(theirs), service)
+            .with_upgrades();
+        let serving = tokio::spawn(connection);
+        let client = tokio::spawn(async move {
+            let mut socket = connect_over(ours, &asking(), Options::new()).await?;
+            socket.recv().await
+        });
+        let upgrading = upgrades.recv().await.unwrap();
+        let opened = match polls {
+            0 => {
+                drop(upgrading);
+                None
+            }
+            _ => dropped_at(polls - 1, upgrading).await,
+        };
+        if let Some(socket) = opened {
+            socket.unwrap().send("Hi").await.unwrap();
+            assert_eq!(client.await.unwrap().unwrap(), Some(Message::text("Hi")));
+            break;
+        }
+        dropped += 1;
+        let lost = timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
+        assert!(matches!(lost, Err(Error::Lost | Error::Io(_) | Error::Handshake(_))), "{lost:?}");
+        serving.await.unwrap().unwrap();
+    }
+    assert!(dropped >= 2, "{dropped}");
+}

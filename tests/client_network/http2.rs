@@ -63,7 +63,7 @@ async fn in_the_open_by_prior_knowledge() {
     let mut two = client.connect(&network.request("ws://host.test/2?a").unwrap()).await.unwrap();
     is_echoed(&mut one).await;
     is_echoed(&mut two).await;
-    assert_eq!(one.subprotocol().as_deref(), Some("chat"));
+    assert_eq!(one.subprotocol(), Some("chat"));
     assert_eq!(world.dialled().len(), 1, "one connection for all");
     let secret = Some("Bearer secret".to_owned());
     let resources = asked.lock().unwrap().clone();
