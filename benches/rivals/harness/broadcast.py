@@ -110,7 +110,8 @@ def measure(contestants: list[Contestant], settings: Settings, connections: int)
                 except Failed as problem:
                     say(f"{contestant.name}, {shape}: {problem}")
                     found.problems[contestant.name] = f"{shape}: {problem}"
-            say(f"broadcast, round {number + 1} of {settings.rounds}: {'; '.join(brief(found, one) for one in together)}")
+            told = "; ".join(brief(found, shape) for shape in together)
+            say(f"broadcast, round {number + 1} of {settings.rounds}: {told}")
     found.samples = {
         shape: {server: samples for server, samples in servers.items() if samples}
         for shape, servers in found.samples.items()

@@ -19,7 +19,9 @@ def tables(results: dict) -> Iterator[str]:
     part = results["broadcast"]
     found = Broadcasts.of(part)
     options = part["options"]
-    disturbed = [value for shape in found.samples for one in found.servers() for value in found.values(shape, one, "others")]
+    disturbed = [
+        value for shape in found.samples for one in found.servers() for value in found.values(shape, one, "others")
+    ]
     loaded = [value for one in found.servers() for value in found.values("one", one, "load_busy")]
     yield (
         f"A message of {SIZE} bytes from one connection to {found.connections:,}, itself too. Every delivery is "
@@ -63,8 +65,8 @@ def stalled_table(found: Broadcasts) -> Iterator[str]:
     silent = int(found.connections * STALLED_SHARE)
     yield from ("", "### With receivers that do not read", "")
     yield (
-        f"{found.connections - silent:,} connections that read, without and with {silent:,} more that do not, whose queues "
-        "are full before: the 99th percentile of all deliveries to those that read, in milliseconds; within means that "
+        f"{found.connections - silent:,} connections that read, without and with {silent:,} more that do not, whose "
+        "queues are full before: the 99th percentile of all deliveries to those that read, in milliseconds; within means that "
         "its median with them is no higher than one that was measured without them. CPU time is for a delivery to "
         "those that read. Lost is how many messages each of those that do not read was not sent, at least and at most."
     )
@@ -120,7 +122,8 @@ def plot(part: dict) -> str:
         f"{SIZE} bytes to {found.connections:,} connections; medians, with the intervals that hold them. Further left is "
         "better everywhere.",
         f"CPU time of the server, user and system: one message at a time (dot), and in bursts of {BURST} (ring).",
-        f"Those that do not read: {found.connections - silent:,} that do, alone (ring), and with {silent:,} that do not (dot).",
+        f"Those that do not read: {found.connections - silent:,} that do, alone (ring), and with {silent:,} that do not "
+        "(dot).",
     ]
     return svg.picture(WIDTH, 30 + tall * 2, f"A broadcast to {found.connections:,} connections", notes, parts)
 
@@ -140,7 +143,8 @@ def axis(
         parts.append(svg.text(place(tick), bottom + 15, name(tick), 11, svg.FAINT, "middle"))
     for number, server in enumerate(found.servers()):
         weight = 600 if groups.get(server) == "ours" else 400
-        parts.append(svg.text(left + NAMES - 10, top + ROW * number + ROW / 2 + 4, server, 12, anchor="end", weight=weight))
+        y = top + ROW * number + ROW / 2
+        parts.append(svg.text(left + NAMES - 10, y + 4, server, 12, anchor="end", weight=weight))
     return parts
 
 
@@ -191,7 +195,8 @@ def pairs(
 ) -> list[str]:
     """Two figures of each server on one line, each with its interval."""
     left, top, wide = area
-    most = max((one.high for server in found.servers() for what in (ring, dot) if (one := told(found, server, what))), default=1)
+    spreads = [one for server in found.servers() for what in (ring, dot) if (one := told(found, server, what))]
+    most = max((spread.high for spread in spreads), default=1)
     ticks, place = linear(left, wide, most)
     parts = axis(found, groups, left, top, wide, ticks, name, place)
     for y, server, colour in rows(found, groups, top):
@@ -199,7 +204,8 @@ def pairs(
         for spread, fill, shift in ends:
             if spread:
                 parts.append(svg.line(place(spread.low), y + shift, place(spread.high), y + shift, colour, 2))
-                parts.append(svg.dot(place(spread.median), y + shift, 4.5, fill, f"{server}: {name(spread.median)}", colour))
+                about = f"{server}: {name(spread.median)}"
+                parts.append(svg.dot(place(spread.median), y + shift, 4.5, fill, about, colour))
         highest = max((spread.high for spread, _, _ in ends if spread), default=0)
         if ends[1][0]:
             parts.append(svg.text(place(highest) + 8, y + 4, name(ends[1][0].median), 11.5))
