@@ -60,6 +60,11 @@ fn check_uri(text: &str, uri: &WebSocketUri) {
     assert_eq!(uri.host(), uri.host().to_ascii_lowercase());
     let after = &text[text.find("://").expect("a scheme") + 3..];
     let resource = after.find(['/', '?']).map_or("", |at| &after[at..]);
+    // RFC 6455 §3: "?" only "if the query component is non-empty".
+    let resource = match resource.split_once('?') {
+        Some((path, "")) => path,
+        _ => resource,
+    };
     assert_eq!(uri.resource().trim_start_matches('/'), resource.trim_start_matches('/'), "as it was written");
     assert!(uri.resource().starts_with('/'));
     let percents = uri.resource().match_indices('%');
@@ -99,7 +104,7 @@ fn check_error(text: &str, error: UriError) {
 const MAX_URI: usize = 8 << 10;
 
 /// Parts of URIs, and what looks like them.
-const PARTS: [&str; 32] = [
+const PARTS: [&str; 33] = [
     "ws://",
     "wss://",
     "WS://",
@@ -132,6 +137,7 @@ const PARTS: [&str; 32] = [
     "[",
     "]",
     "\r\nX: y",
+    "?",
 ];
 
 /// Every seed, with the name of its file.
@@ -147,6 +153,7 @@ pub fn seeds() -> Vec<(String, Input)> {
         ("ipv6", &[0, 8, 13, 22]),
         ("ipv6-mapped", &[0, 9]),
         ("query-alone", &[0, 5, 23]),
+        ("query-empty", &[0, 5, 22, 32]),
         ("punycode", &[0, 12, 22]),
         ("percent", &[0, 5, 22, 25]),
         ("dots", &[0, 5, 28]),
