@@ -125,7 +125,8 @@ impl Handle {
     /// with the connection. Another message under the same key takes its place.
     ///
     /// # Errors
-    /// [`UnsentKind::Full`] with 10,000 of them, or with 20,000 changes that the server does not take; and as [`try_send`](Self::try_send).
+    /// [`UnsentKind::Full`] with 10,000 of them, or with 20,000 changes that the server does not take; and as
+    /// [`try_send`](Self::try_send).
     pub fn subscribe(&self, key: &str, message: impl Into<Message>) -> Result<(), Unsent> {
         let message = sendable(message.into())?;
         if self.shared.lock().is_leaving() {
