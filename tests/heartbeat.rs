@@ -161,6 +161,26 @@ async fn a_ping_that_cannot_be_written_waits_for_no_answer() {
     drop(far);
 }
 
+/// A ping for which there was no room in the queue has no answer that could be late.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_was_not_sent_waits_for_no_answer() {
+    let (near, far) = pair(10);
+    let options = BEAT.write_timeout(Duration::from_secs(120));
+    let mut socket = WebSocket::new(near, connection(Role::Server, Config::new().max_queued(50)), &options);
+    socket.feed("x".repeat(100)).unwrap();
+    let task = tokio::spawn(end(socket, Way::Recv));
+    sleep(Duration::from_secs(31)).await;
+    // It is slow, and alive, and sees no ping yet.
+    let mut wire = Vec::new();
+    for second in 31..69 {
+        sleep(Duration::from_secs(1)).await;
+        wire.extend(far.pull());
+        assert!(!task.is_finished(), "told of as silent after {second} s");
+    }
+    let seen = replay(&mut connection(Role::Client, Config::new()), &wire, &[], Take::Owned).messages;
+    assert!(matches!(seen[..], [Message::Text(_), Message::Ping(_)]), "{seen:?}");
+}
+
 /// An application that was busy for long looks at what came meanwhile.
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_misses_nothing() {

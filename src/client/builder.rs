@@ -97,7 +97,8 @@ impl Builder {
         self
     }
 
-    /// How many messages, and bytes of payload, may wait for the application, one message beyond. Default: 1,024 and 4 MiB.
+    /// How many messages, and bytes of payload, may wait for the application, one message beyond. Default: 1,024 and
+    /// 4 MiB.
     pub fn incoming(mut self, messages: usize, bytes: usize) -> Self {
         self.incoming = Incoming { messages: messages.max(1), bytes: bytes.max(1) };
         self
