@@ -200,7 +200,7 @@ impl Handle {
         self.0.id
     }
 
-    /// Where it comes from.
+    /// Where it comes from: see [`Upgrade::address`](super::Upgrade::address).
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.upgrade.address()
