@@ -46,7 +46,8 @@ pub struct AdmissionLimits {
 #[must_use = "the connection counts only as long as this is there"]
 pub struct Admitted {
     door: Arc<Door>,
-    from: Address,
+    /// None while only a proxy is known.
+    from: Option<Address>,
     open: bool,
 }
 
@@ -100,24 +101,31 @@ impl Admission {
     /// # Errors
     /// The limit that is reached: close the stream, without an answer, which would cost more than the connection.
     pub fn admit(&self, address: IpAddr) -> Result<Admitted, Refused> {
-        let from = counted_as(address);
+        self.admit_from(Some(counted_as(address)))
+    }
+
+    /// As [`admit`](Self::admit), for a connection by way of a trusted proxy, which does not count as one address: until
+    /// [`Admitted::came_from`] tells the client's, only the limits on all hold.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_proxied(&self) -> Result<Admitted, Refused> {
+        self.admit_from(None)
+    }
+
+    fn admit_from(&self, from: Option<Address>) -> Result<Admitted, Refused> {
         let limits = &self.0.limits;
         let mut inside = self.0.inside();
-        let one = inside.by_address.get(&from).copied().unwrap_or_default();
-        let all = inside.all;
-        let checks = [
-            (all.connections < limits.connections, Refused::Connections),
-            (one.connections < limits.connections_from_one, Refused::ConnectionsFromOne),
-            (all.handshakes < limits.handshakes, Refused::Handshakes),
-            (one.handshakes < limits.handshakes_from_one, Refused::HandshakesFromOne),
-        ];
-        if let Some((_, refused)) = checks.into_iter().find(|(fits, _)| !fits) {
-            return Err(refused);
+        if inside.all.connections >= limits.connections {
+            return Err(Refused::Connections);
         }
-        inside.change(from, |count| {
-            count.connections += 1;
-            count.handshakes += 1;
-        });
+        inside.check_one(from, limits.connections_from_one, usize::MAX)?;
+        if inside.all.handshakes >= limits.handshakes {
+            return Err(Refused::Handshakes);
+        }
+        inside.check_one(from, usize::MAX, limits.handshakes_from_one)?;
+        inside.all.change(Count::ENTERED, true);
+        inside.change_one(from, Count::ENTERED, true);
         Ok(Admitted { door: self.0.clone(), from, open: false })
     }
 
@@ -194,15 +202,43 @@ impl Admitted {
     /// Notes that the handshake is done.
     pub fn opened(&mut self) {
         if !core::mem::replace(&mut self.open, true) {
-            self.door.inside().change(self.from, |count| count.handshakes -= 1);
+            let mut inside = self.door.inside();
+            inside.all.change(Count::HANDSHAKE, false);
+            inside.change_one(self.from, Count::HANDSHAKE, false);
         }
+    }
+
+    /// Has the connection count as one from this address, which a trusted proxy told, in the place of what it counted
+    /// as before.
+    ///
+    /// # Errors
+    /// The limit that is reached for the address: answer, and drop this.
+    pub fn came_from(&mut self, address: IpAddr) -> Result<(), Refused> {
+        let to = Some(counted_as(address));
+        if to == self.from {
+            return Ok(());
+        }
+        let limits = &self.door.limits;
+        let mut inside = self.door.inside();
+        inside.check_one(to, limits.connections_from_one, usize::MAX)?;
+        if !self.open {
+            inside.check_one(to, usize::MAX, limits.handshakes_from_one)?;
+        }
+        let count = if self.open { Count::OPEN } else { Count::ENTERED };
+        inside.change_one(self.from, count, false);
+        inside.change_one(to, count, true);
+        drop(inside);
+        self.from = to;
+        Ok(())
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.opened();
-        self.door.inside().change(self.from, |count| count.connections -= 1);
+        let mut inside = self.door.inside();
+        inside.all.change(Count::OPEN, false);
+        inside.change_one(self.from, Count::OPEN, false);
     }
 }
 
@@ -214,12 +250,37 @@ impl Door {
 }
 
 impl Inside {
-    fn change(&mut self, from: Address, change: impl Fn(&mut Count)) {
-        change(&mut self.all);
+    fn check_one(&self, from: Option<Address>, connections: usize, handshakes: usize) -> Result<(), Refused> {
+        let one = from.and_then(|from| self.by_address.get(&from)).copied().unwrap_or_default();
+        match from {
+            Some(_) if one.connections >= connections => Err(Refused::ConnectionsFromOne),
+            Some(_) if one.handshakes >= handshakes => Err(Refused::HandshakesFromOne),
+            _ => Ok(()),
+        }
+    }
+
+    fn change_one(&mut self, from: Option<Address>, by: Count, more: bool) {
+        let Some(from) = from else { return };
         let one = self.by_address.entry(from).or_default();
-        change(one);
+        one.change(by, more);
         if *one == Count::default() {
             self.by_address.remove(&from);
+        }
+    }
+}
+
+impl Count {
+    const ENTERED: Self = Self { connections: 1, handshakes: 1 };
+    const HANDSHAKE: Self = Self { connections: 0, handshakes: 1 };
+    const OPEN: Self = Self { connections: 1, handshakes: 0 };
+
+    const fn change(&mut self, by: Self, more: bool) {
+        if more {
+            self.connections += by.connections;
+            self.handshakes += by.handshakes;
+        } else {
+            self.connections -= by.connections;
+            self.handshakes -= by.handshakes;
         }
     }
 }
@@ -294,6 +355,36 @@ mod tests {
         // An IPv4 address, however it is written.
         let _third = admit("192.0.2.1").unwrap();
         assert_eq!(admit("::ffff:192.0.2.1").unwrap_err(), Refused::ConnectionsFromOne);
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_counts_as_whom_it_tells() {
+        let admission = Admission::new(
+            AdmissionLimits::new().max_connections(4).max_connections_from_one(1).max_handshakes_from_one(1),
+        );
+        let [mut one, mut other, mut third] = [(); 3].map(|()| admission.admit_proxied().unwrap());
+        assert_eq!(one.came_from(ONE), Ok(()));
+        assert_eq!(one.came_from(ONE), Ok(()), "as it counts already");
+        assert_eq!(other.came_from(ONE), Err(Refused::ConnectionsFromOne));
+        assert_eq!(admission.admit(ONE).unwrap_err(), Refused::ConnectionsFromOne);
+        one.opened();
+        assert_eq!(one.came_from(TWO), Ok(()));
+        assert_eq!((admission.connections(), admission.handshakes()), (3, 2));
+        assert_eq!(other.came_from(ONE), Ok(()), "it is free again");
+        let fourth = admission.admit_proxied().unwrap();
+        assert_eq!(admission.admit_proxied().unwrap_err(), Refused::Connections);
+        third.opened();
+        drop((one, other, third, fourth));
+        assert!(is_empty(&admission));
+        let admission = Admission::new(AdmissionLimits::new().max_handshakes_from_one(1));
+        let mut open = admission.admit_proxied().unwrap();
+        let mut late = admission.admit_proxied().unwrap();
+        open.opened();
+        let amid = admission.admit(ONE).unwrap();
+        assert_eq!(open.came_from(ONE), Ok(()));
+        assert_eq!(late.came_from(ONE), Err(Refused::HandshakesFromOne));
+        drop((open, late, amid));
+        assert!(is_empty(&admission));
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Builder {
         self
     }
 
-    /// Lets [`Handle::deliver`] send messages that the server acknowledges. Default: none.
+    /// Lets [`Handle::deliver`] send messages that the server acknowledges, such as by
+    /// [`JsonAcknowledge`](super::JsonAcknowledge). Default: none.
     pub fn acknowledge(mut self, scheme: impl Acknowledge) -> Self {
         self.acknowledge = Some(Box::new(scheme));
         self

@@ -23,17 +23,24 @@ pub trait Acknowledge: Send + Sync + 'static {
 
     /// The id of the message that this one acknowledges, if it is an acknowledgement. It goes no further then.
     fn acknowledged(&self, message: &Message) -> Option<String>;
+
+    /// The id of the message that this one refuses, and what the server says, if it is a refusal. The message is not sent
+    /// again then. By default nothing is.
+    fn refused(&self, message: &Message) -> Option<(String, String)> {
+        let _ = message;
+        None
+    }
 }
 
 /// The id of a message that is to be acknowledged, and what its sender waits for.
 #[derive(Debug)]
 pub(super) struct Tag {
     id: Box<str>,
-    done: oneshot::Sender<()>,
+    done: oneshot::Sender<Result<(), Box<str>>>,
 }
 
 impl Tag {
-    pub(super) fn new(id: Box<str>) -> (Self, oneshot::Receiver<()>) {
+    pub(super) fn new(id: Box<str>) -> (Self, oneshot::Receiver<Result<(), Box<str>>>) {
         let (done, acknowledged) = oneshot::channel();
         (Self { id, done }, acknowledged)
     }
@@ -71,13 +78,13 @@ impl Unacknowledged {
     }
 
     /// Tells who waits for it.
-    pub(super) fn acknowledge(&mut self, id: &str) {
+    pub(super) fn answer(&mut self, id: &str, answer: Result<(), Box<str>>) {
         // They come in the order of the messages, as a rule.
         let place = self.sent.iter().position(|(tag, _)| *tag.id == *id);
         if let Some((tag, message)) = place.and_then(|place| self.sent.remove(place)) {
             self.bytes -= size(&message);
             // Who sent it may not wait for it.
-            let _ = tag.done.send(());
+            let _ = tag.done.send(answer);
         }
     }
 

@@ -32,6 +32,10 @@ pub enum Undelivered {
     Lost,
     /// The client has no [`Acknowledge`](super::Acknowledge).
     NoScheme,
+    /// The server got it, and refused it: with what it said.
+    Refused(Box<str>),
+    /// The value is not to be had as JSON.
+    Value(serde_json::Error),
 }
 
 /// Why there is no reply.
@@ -46,7 +50,7 @@ pub enum RequestError {
     Late,
     /// The connection was lost before the reply came, the client ended, or its outbox dropped the request for others.
     Lost,
-    /// The server replied with an error: its `data`, as JSON.
+    /// The server replied with an error: its `error`, or else its `data`, as JSON.
     Refused(Box<str>),
     /// The reply is not what was expected.
     Reply(serde_json::Error),
@@ -99,6 +103,8 @@ impl fmt::Display for Undelivered {
         match self {
             Self::Unsent(error) => error.fmt(f),
             Self::Lost => f.write_str("the client ended, or dropped the message, before it was acknowledged"),
+            Self::Refused(said) => write!(f, "the server refused the message: {said}"),
+            Self::Value(error) => write!(f, "the value is not to be had as JSON: {error}"),
             Self::NoScheme => {
                 f.write_str("the client knows no acknowledgements: give it `Builder::acknowledge`")
             }
@@ -125,7 +131,11 @@ impl core::error::Error for Unsent {}
 
 impl core::error::Error for Undelivered {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        if let Self::Unsent(error) = self { Some(error) } else { None }
+        match self {
+            Self::Unsent(error) => Some(error),
+            Self::Value(error) => Some(error),
+            Self::Lost | Self::NoScheme | Self::Refused(_) => None,
+        }
     }
 }
 

@@ -95,7 +95,22 @@ impl Handle {
         let (tag, acknowledged) = Tag::new(id);
         // One that was dropped for others is told as lost.
         let _ = self.push(Item { message, tag: Some(tag) }).await?;
-        acknowledged.await.map_err(|_| Undelivered::Lost)
+        match acknowledged.await {
+            Ok(answer) => answer.map_err(Undelivered::Refused),
+            Err(_) => Err(Undelivered::Lost),
+        }
+    }
+
+    /// Sends `{"type": kind, "data": data}` as [`deliver`](Self::deliver) does, with the id that
+    /// [`JsonAcknowledge`](super::JsonAcknowledge) adds.
+    ///
+    /// # Errors
+    /// [`Undelivered`]: [`Value`](Undelivered::Value) if it is not to be had as JSON.
+    pub async fn deliver_json(&self, kind: &str, data: &impl Serialize) -> Result<(), Undelivered> {
+        let data = to_raw_value(data).map_err(Undelivered::Value)?;
+        let envelope = Envelope { kind: kind.into(), id: None, data: Some(&data), error: None };
+        let text = serde_json::to_string(&envelope).map_err(Undelivered::Value)?;
+        self.deliver(text).await
     }
 
     /// Sends `{"type": kind, "id": …, "data": data}` and waits for the message with that id: its `data` is the reply.
@@ -114,11 +129,10 @@ impl Handle {
         let asked = self.ask(kind, &data);
         let reply = time::timeout(timeout, asked).await.map_err(|_| RequestError::Late)??;
         let envelope: Envelope<'_> = serde_json::from_str(&reply).map_err(RequestError::Reply)?;
-        let data = envelope.data.map_or("null", RawValue::get);
         if envelope.kind == "error" {
-            return Err(RequestError::Refused(data.into()));
+            return Err(RequestError::Refused(envelope.told().into()));
         }
-        serde_json::from_str(data).map_err(RequestError::Reply)
+        serde_json::from_str(envelope.data.map_or("null", RawValue::get)).map_err(RequestError::Reply)
     }
 
     /// Has a message sent at once on the connection there is, and first on each that follows: what a server forgets
@@ -215,7 +229,8 @@ impl Handle {
             (id, reply)
         };
         let waiting = Waiting { shared: &self.shared, id };
-        let envelope = Envelope { kind: kind.into(), id: Some((&*waiting.id).into()), data: Some(data) };
+        let envelope =
+            Envelope { kind: kind.into(), id: Some((&*waiting.id).into()), data: Some(data), error: None };
         let text = serde_json::to_string(&envelope).map_err(RequestError::Value)?;
         if self.send_text(text).await? == Queued::Dropped {
             return Err(RequestError::Lost);

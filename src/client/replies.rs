@@ -26,6 +26,16 @@ pub(super) struct Envelope<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<&'a RawValue>,
+    /// Of an answer of the type `error`: what was wrong.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    /// What an answer of the type `error` tells, as JSON: its `error`, or else its `data`.
+    pub(super) fn told(&self) -> &str {
+        self.error.or(self.data).map_or("null", RawValue::get)
+    }
 }
 
 impl Replies {

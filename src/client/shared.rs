@@ -233,13 +233,18 @@ impl Shared {
 
     /// Passes a message on to whom it concerns.
     pub(super) fn received(&self, message: Message) {
-        if let Some(id) = self.acknowledge.as_ref().and_then(|scheme| scheme.acknowledged(&message)) {
-            self.lock().unacknowledged.acknowledge(&id);
-            self.acknowledged.notify_one();
-            return;
+        // The answer to a request may look like an acknowledgement.
+        let Some(message) = self.lock().replies.take(message) else { return };
+        if let Some(scheme) = &self.acknowledge {
+            let acknowledged = scheme.acknowledged(&message).map(|id| (id, Ok(())));
+            let refused = || scheme.refused(&message).map(|(id, said)| (id, Err(said.into())));
+            if let Some((id, answer)) = acknowledged.or_else(refused) {
+                self.lock().unacknowledged.answer(&id, answer);
+                self.acknowledged.notify_one();
+                return;
+            }
         }
         let mut state = self.lock();
-        let Some(message) = state.replies.take(message) else { return };
         // Behind a Close of ours, what finds no room was not waited for.
         if state.listens && (state.updates.len() < self.limits.messages || state.closing.is_none()) {
             state.waiting += size(&message);

@@ -11,8 +11,12 @@ use core::net::SocketAddr;
 use core::panic::AssertUnwindSafe;
 use std::io;
 use std::panic::catch_unwind;
+#[cfg(unix)]
+use std::path::Path;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use ::tokio::net::UnixListener;
 use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::sync::watch;
 
@@ -25,11 +29,17 @@ use super::outcome::{Fault, Outcome};
 use super::registry::{Registry, RoomEvent};
 use super::serve::Core;
 use super::tasks::Tasks;
+use super::tls;
 use super::upgrade::Upgrade;
 use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::proto::handshake::Reject;
 use crate::proto::{CloseFrame, Message};
+#[cfg(all(unix, feature = "listenfd"))]
+use crate::tokio::Activated;
+use crate::tokio::ProxyProtocol;
+#[cfg(feature = "rustls")]
+use crate::tokio::ServerTls;
 
 /// A server that is being put together: settings, and what the application has to say to what happens. Nothing is
 /// required; a later call takes the place of an earlier one.
@@ -38,11 +48,13 @@ use crate::proto::{CloseFrame, Message};
 pub struct Builder {
     config: Config,
     hooks: Hooks,
+    #[cfg(feature = "rustls")]
+    tls: Option<ServerTls>,
 }
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, hooks: Hooks::default() }
+        Self { config, ..Self::default() }
     }
 
     /// Runs this for each connection, until it returns; then the connection is closed with 1000, or with 1011 if it failed
@@ -141,10 +153,19 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS by these settings, in the place of [`Config::tls`]: with certificates of clients, or an identity that is
+    /// in memory.
+    #[cfg(feature = "rustls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Listens on the address of the settings, and serves what comes.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// The address cannot be listened on, or [`Config::tls`] cannot be had: then the [`Error`](crate::Error) that says why
+    /// is inside.
     pub async fn bind(self) -> io::Result<Server> {
         let address = self.config.address.clone();
         let wrap =
@@ -156,13 +177,65 @@ impl Builder {
     /// Serves what comes to a listener of one's own.
     ///
     /// # Errors
-    /// The listener does not know its address.
+    /// The listener does not know its address, or TLS, as [`bind`](Self::bind).
     pub fn listen(self, listener: TcpListener) -> io::Result<Server> {
         self.listen_with(listener, |stream, _| async { Ok(stream) })
     }
 
-    /// As [`listen`](Self::listen), over what `wrap` makes of each connection: TLS. It has
-    /// [`Config::handshake_timeout`].
+    /// Listens on a socket of the file system, which those may connect to whom `mode` lets write: see
+    /// [`bind_unix`](crate::tokio::bind_unix). All of them come from `127.0.0.1`, which [`Config::trusted_proxies`] may name,
+    /// and do not count as one address.
+    ///
+    /// **Cancel safety.** Dropping the future leaves nothing behind but what was there.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    #[cfg(unix)]
+    pub async fn bind_unix(self, path: impl AsRef<Path>, mode: u32) -> io::Result<Server> {
+        let path = path.as_ref();
+        let wrap = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()))
+        };
+        let listener = crate::tokio::bind_unix(path, mode).await.map_err(wrap)?;
+        self.listen_unix(listener)
+    }
+
+    /// As [`bind_unix`](Self::bind_unix), on a listener of one's own.
+    ///
+    /// # Errors
+    /// TLS, as [`bind`](Self::bind).
+    #[cfg(unix)]
+    pub fn listen_unix(self, listener: UnixListener) -> io::Result<Server> {
+        let server = Server::new(self.build()?, None);
+        server.accept_from(listener, |stream, _| async { Ok(stream) });
+        Ok(server)
+    }
+
+    /// Serves what comes to the sockets that the program was started with:
+    /// [`activated`](crate::tokio::activated).
+    ///
+    /// # Errors
+    /// There is none; else as [`listen`](Self::listen).
+    #[cfg(all(unix, feature = "listenfd"))]
+    pub fn listen_activated(self, sockets: Activated) -> io::Result<Server> {
+        if sockets.tcp.is_empty() && sockets.unix.is_empty() {
+            let sentence =
+                "the program was started without sockets: start it by its socket unit, or bind an address";
+            return Err(io::Error::new(io::ErrorKind::NotFound, sentence));
+        }
+        let address = sockets.tcp.first().map(TcpListener::local_addr).transpose()?;
+        let server = Server::new(self.build()?, address);
+        for listener in sockets.tcp {
+            server.accept_from(listener, |stream, _| async { Ok(stream) });
+        }
+        for listener in sockets.unix {
+            server.accept_from(listener, |stream, _| async { Ok(stream) });
+        }
+        Ok(server)
+    }
+
+    /// As [`listen`](Self::listen), over what `wrap` makes of each connection, behind the PROXY protocol and before TLS. It
+    /// has [`Config::handshake_timeout`].
     ///
     /// # Errors
     /// As [`listen`](Self::listen).
@@ -176,19 +249,28 @@ impl Builder {
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
         let address = listener.local_addr()?;
-        let server = Server::new(self.build(), Some(address));
+        let server = Server::new(self.build()?, Some(address));
         server.accept_from(listener, wrap);
         Ok(server)
     }
 
-    /// A server that listens nowhere, for [`Server::serve`].
+    /// A server that listens nowhere, for [`Server::serve`], and does no TLS.
     #[must_use]
     pub fn detached(self) -> Server {
-        Server::new(self.build(), None)
+        Server::new(self.build_with(None), None)
     }
 
-    fn build(self) -> Arc<Core> {
-        let Self { config, mut hooks } = self;
+    fn build(self) -> io::Result<Arc<Core>> {
+        #[cfg(feature = "rustls")]
+        let given = self.tls.clone().map(tls::of).transpose()?;
+        #[cfg(not(feature = "rustls"))]
+        let given = None;
+        let tls = given.map_or_else(|| tls::acceptor(&self.config), |tls| Ok(Some(tls)))?;
+        Ok(self.build_with(tls))
+    }
+
+    fn build_with(self, tls: Option<tls::Acceptor>) -> Arc<Core> {
+        let Self { config, mut hooks, .. } = self;
         // A panic there must not keep others from being told, nor a connection from being forgotten.
         if let Some(room) = hooks.room.take() {
             let error = hooks.clone();
@@ -203,6 +285,9 @@ impl Builder {
             registry: Registry::new(config.max_groups, hooks.room.clone()),
             admission: Admission::new(config.admission),
             budget: config.max_memory.map(Budget::new),
+            proxies: ProxyProtocol::new(config.proxy_protocol.clone()),
+            forwarding: config.forwarding(),
+            tls,
             tasks: Tasks::default(),
             stopping: watch::Sender::new(false),
             config,

@@ -5,11 +5,14 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+use std::path::PathBuf;
 
 use super::origin::Origins;
 use super::outbox::{QueueLimits, SlowConsumer};
 use super::rate::Rate;
 use crate::admission::AdmissionLimits;
+use crate::forwarded::TrustedProxies;
+use crate::networks::Networks;
 use crate::options::Options;
 use crate::proto::CloseCode;
 #[cfg(feature = "deflate")]
@@ -23,6 +26,12 @@ use crate::proto::Deflate;
 pub struct Config {
     pub(super) address: String,
     pub(super) path: Option<String>,
+    pub(super) health_path: Option<String>,
+    pub(super) tls_certificate: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) proxy_protocol: Networks,
+    pub(super) trusted_proxies: Networks,
+    pub(super) forwarded_by: ForwardedBy,
     pub(super) admission: AdmissionLimits,
     pub(super) max_message: usize,
     pub(super) max_memory: Option<usize>,
@@ -71,6 +80,16 @@ pub enum OverRate {
     Wait,
 }
 
+/// In which field trusted proxies tell for whom they ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`, as most proxies do.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 impl Config {
     /// The defaults that each method below states.
     #[must_use]
@@ -78,6 +97,12 @@ impl Config {
         Self {
             address: "127.0.0.1:9001".into(),
             path: None,
+            health_path: None,
+            tls_certificate: None,
+            tls_key: None,
+            proxy_protocol: Networks::default(),
+            trusted_proxies: Networks::default(),
+            forwarded_by: ForwardedBy::XForwardedFor,
             admission: AdmissionLimits::new(),
             max_message: 1 << 20,
             max_memory: None,
@@ -125,6 +150,48 @@ impl Config {
         self
     }
 
+    /// A path that answers requests for no WebSocket with 200, and with 503 once the server shuts down: for load
+    /// balancers. They count as connections amid a handshake. Default: none.
+    #[must_use]
+    pub fn health_path<P: Into<String>>(mut self, path: impl Into<Option<P>>) -> Self {
+        self.health_path = path.into().map(Into::into);
+        self
+    }
+
+    /// Speaks TLS: the file of the certificate chain and that of its key, both of them PEM, which
+    /// [`Server::reload_tls`](super::Server::reload_tls) reads again. Needs a feature, `rustls-ring` or
+    /// `rustls-aws-lc-rs`, without which [`Builder::bind`](super::Builder::bind) fails. Default: no TLS.
+    #[must_use]
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls_certificate = Some(certificate.into());
+        self.tls_key = Some(key.into());
+        self
+    }
+
+    /// The TCP proxies in front of the server, each of which has to begin with a header of the PROXY protocol: see
+    /// [`ProxyProtocol`](crate::tokio::ProxyProtocol). Default: none.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: Networks) -> Self {
+        self.proxy_protocol = proxies;
+        self
+    }
+
+    /// The HTTP proxies in front of the server, which say for whom they ask: see
+    /// [`TrustedProxies`](crate::TrustedProxies). A connection over a socket of the file system comes from
+    /// `127.0.0.1`. Default: none.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: Networks) -> Self {
+        self.trusted_proxies = proxies;
+        self
+    }
+
+    /// In which field they say so. One that they do not write, clients can. Default: `X-Forwarded-For`.
+    #[must_use]
+    pub const fn forwarded_by(mut self, field: ForwardedBy) -> Self {
+        self.forwarded_by = field;
+        self
+    }
+
     /// How many connections there may be, in all and from one address, and how many amid a handshake.
     /// Default: [`AdmissionLimits::new`].
     #[must_use]
@@ -149,7 +216,8 @@ impl Config {
         self
     }
 
-    /// How long the stream's own handshake (TLS) may take, and the opening handshake after it. Default: 10 s each.
+    /// How long TLS, the header of a proxy and the opening handshake may take together. What
+    /// [`Builder::listen_with`](super::Builder::listen_with) does has as much time for itself. Default: 10 s.
     #[must_use]
     pub const fn handshake_timeout(mut self, time: Duration) -> Self {
         self.handshake_timeout = time;
@@ -164,7 +232,8 @@ impl Config {
         self
     }
 
-    /// How long a connection may be open without data in either direction; pings are no data. Default: for ever.
+    /// How long a peer may send no message of data while the handler waits for one: see [`Options::idle_timeout`]. What
+    /// is sent to it does not count. Default: for ever, since many peers only listen.
     #[must_use]
     pub fn idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = time.into();
@@ -200,7 +269,8 @@ impl Config {
         self
     }
 
-    /// How often a ping asks whether the peer is there, which also measures the round-trip time; `None` for never. Default:
+    /// How often a ping asks whether the peer is there, which also measures the round-trip time; `None` for never. None is
+    /// sent while nothing is read, because the handler or a rate wants it so. See [`Options::ping_interval`]. Default:
     /// 30 s, less than the time after which most translators of addresses forget a connection.
     #[must_use]
     pub fn heartbeat_interval(mut self, time: impl Into<Option<Duration>>) -> Self {
@@ -209,8 +279,8 @@ impl Config {
     }
 
     /// How long a peer may be silent after a ping; then the connection ends, without a Close that nobody would see.
-    /// Anything that comes is a sign of life. No time passes while nothing is read, because the handler or a rate wants
-    /// it so, nor while the peer has bytes to take, which have [`write_timeout`](Self::write_timeout). Default: 20 s.
+    /// Anything that comes is a sign of life. No time passes while nothing is read, nor while the peer has bytes to take,
+    /// which have [`write_timeout`](Self::write_timeout). See [`Options::pong_timeout`]. Default: 20 s.
     #[must_use]
     pub const fn heartbeat_timeout(mut self, time: Duration) -> Self {
         self.heartbeat_timeout = time;
@@ -326,6 +396,15 @@ impl Config {
         self
     }
 
+    /// Who the client is, by what proxies say.
+    pub(super) fn forwarding(&self) -> TrustedProxies {
+        let proxies = self.trusted_proxies.clone();
+        match self.forwarded_by {
+            ForwardedBy::XForwardedFor => TrustedProxies::x_forwarded_for(proxies),
+            ForwardedBy::Forwarded => TrustedProxies::forwarded(proxies),
+        }
+    }
+
     /// The adapter's part of the settings.
     pub(super) fn options(&self) -> Options {
         let config = crate::proto::Config::new()
@@ -339,7 +418,10 @@ impl Config {
             .handshake_timeout(self.handshake_timeout)
             .message_timeout(self.read_timeout)
             .write_timeout(self.write_timeout)
-            .close_timeout(self.close_timeout);
+            .close_timeout(self.close_timeout)
+            .ping_interval(self.heartbeat_interval.unwrap_or(Duration::MAX))
+            .pong_timeout(self.heartbeat_timeout)
+            .idle_timeout(self.idle_timeout.unwrap_or(Duration::MAX));
         #[cfg(feature = "deflate")]
         let options = options.deflate(match self.compression {
             Compression::Off => None,

@@ -200,7 +200,7 @@ impl Handle {
         self.0.id
     }
 
-    /// Where it comes from.
+    /// Where it comes from: see [`Upgrade::address`](super::Upgrade::address).
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.upgrade.address()
@@ -242,8 +242,8 @@ impl Handle {
         self.0.since.elapsed()
     }
 
-    /// How long the last ping took to be answered: see
-    /// [`Config::heartbeat_interval`](super::Config::heartbeat_interval).
+    /// How long a message takes to the peer and back, smoothed over the pings of
+    /// [`Config::heartbeat_interval`](super::Config::heartbeat_interval), once one was answered.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         let nanos = self.0.round_trip.load(Ordering::Relaxed);

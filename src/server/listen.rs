@@ -13,15 +13,16 @@ use core::time::Duration;
 use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::net::{TcpListener, TcpStream};
-use ::tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use socket2::{SockRef, TcpKeepalive};
+use ::tokio::task::spawn_blocking;
+use ::tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::entrance::{Listen, accept};
 use super::handle::Handle;
 use super::outcome::{By, Fault};
 use super::registry::Registry;
 use super::serve::{Core, serve};
 use crate::admission::{Admission, Refused};
+use crate::error::Error;
 use crate::proto::{CloseCode, CloseFrame};
 
 /// A server that runs. Clones are the same server; it runs on when they are dropped, until it is
@@ -119,7 +120,8 @@ impl Server {
         self.core.tasks.len()
     }
 
-    /// Serves a connection that was accepted elsewhere, in a task of its own.
+    /// Serves a connection that was accepted elsewhere, in a task of its own. TLS and the PROXY protocol were done there,
+    /// if at all.
     ///
     /// # Errors
     /// The limit that keeps it out; the stream is dropped.
@@ -127,17 +129,29 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let admitted = self.core.admission.admit(address.ip())?;
-        self.core.tasks.spawn(serve(self.core.clone(), stream, address, Some(admitted)));
+        let is_proxied = self.core.config.trusted_proxies.contains(address.ip());
+        let admitted = self.core.admit(address.ip(), is_proxied)?;
+        let left = self.core.config.handshake_timeout;
+        self.core.tasks.spawn(serve(self.core.clone(), stream, address, Some(admitted), left));
         Ok(())
     }
 
+    /// Reads the files of certificate and key again, for the connections that come: see
+    /// [`TlsAcceptor::reload`](crate::tokio::TlsAcceptor::reload). Without TLS it does nothing.
+    ///
+    /// # Errors
+    /// What is wrong with them; those of before stay.
+    pub fn reload_tls(&self) -> Result<(), Error> {
+        self.core.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
+    }
+
     /// Accepts from a listener, until the server shuts down.
-    pub(super) fn accept_from<S, F>(
+    pub(super) fn accept_from<L, S, F>(
         &self,
-        listener: TcpListener,
-        wrap: impl Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+        listener: L,
+        wrap: impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static,
     ) where
+        L: Listen,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
@@ -202,17 +216,25 @@ impl Server {
     }
 
     /// Waits for SIGTERM or SIGINT (elsewhere than on Unix for Ctrl-C), then shuts down; a second signal cuts the rest
-    /// off at once.
+    /// off at once. With TLS, SIGHUP has the certificates [read again](Self::reload_tls) meanwhile;
+    /// [`Fault::Reload`](super::Fault::Reload) tells if that failed.
     ///
     /// **Cancel safety.** As [`shutdown`](Self::shutdown).
     ///
     /// # Errors
     /// The signals cannot be waited for.
     pub async fn run_until_signal(&self, plan: Shutdown) -> io::Result<Drained> {
-        let mut signals = Signals::new()?;
-        signals.next().await;
+        let mut signals = Signals::new(self.core.tls.is_some())?;
+        while signals.next().await == Asked::Reload {
+            let server = self.clone();
+            // It reads files.
+            if let Ok(Err(error)) = spawn_blocking(move || server.reload_tls()).await {
+                self.core.hooks.fault(&Fault::Reload(error));
+            }
+        }
         let at_once = plan.clone().window(Duration::ZERO).deadline(Duration::ZERO);
-        match first(self.shutdown(plan), signals.next()).await {
+        let again = async { while signals.next().await == Asked::Reload {} };
+        match first(self.shutdown(plan), again).await {
             First::Left(drained) => Ok(drained),
             First::Right(()) => Ok(self.shutdown(at_once).await),
         }
@@ -240,63 +262,6 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Accepts for ever.
-async fn accept<S, F>(
-    core: &Arc<Core>,
-    listener: TcpListener,
-    wrap: Arc<impl Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static>,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-{
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // One peer that is gone already, or open files that ran out: what is open goes on, and may end.
-                core.hooks.fault(&Fault::Accept(error));
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                continue;
-            }
-        };
-        pause = SHORTEST_PAUSE;
-        let admitted = match core.admission.admit(address.ip()) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                core.hooks.fault(&Fault::Refused(address, refused));
-                continue;
-            }
-        };
-        let (task, wrap) = (core.clone(), wrap.clone());
-        core.tasks.spawn(async move {
-            let stream = match alloc::boxed::Box::pin(set_up(&task, stream, address, &*wrap)).await {
-                Ok(stream) => stream,
-                Err(error) => return task.hooks.fault(&Fault::Stream(address, error)),
-            };
-            serve(task, stream, address, Some(admitted)).await;
-        });
-    }
-}
-
-/// Sets the socket's options, and makes of it what is served.
-async fn set_up<S, F>(
-    core: &Core,
-    stream: TcpStream,
-    address: SocketAddr,
-    wrap: &impl Fn(TcpStream, SocketAddr) -> F,
-) -> io::Result<S>
-where
-    F: Future<Output = io::Result<S>>,
-{
-    if let Some(time) = core.config.keepalive {
-        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
-    }
-    stream.set_nodelay(core.config.nodelay)?;
-    timeout(core.config.handshake_timeout, wrap(stream, address)).await?
-}
-
 /// What was ready first.
 enum First<A, B> {
     Left(A),
@@ -315,48 +280,66 @@ async fn first<A: Future, B: Future>(left: A, right: B) -> First<A::Output, B::O
     .await
 }
 
-/// The signals that ask a program to end.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    End,
+    /// The certificates are to be read again.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no signal for it"))]
+    Reload,
+}
+
+/// The signals to a program.
 struct Signals {
     #[cfg(unix)]
     terminate: ::tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: ::tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: Option<::tokio::signal::unix::Signal>,
 }
 
 impl Signals {
     #[cfg(unix)]
-    fn new() -> io::Result<Self> {
+    fn new(reloads: bool) -> io::Result<Self> {
         use ::tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            // Where nothing can be read again, it ends the program, as ever.
+            hangup: reloads.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
     }
 
     #[cfg(unix)]
-    async fn next(&mut self) {
-        poll_fn(|cx| match self.terminate.poll_recv(cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.interrupt.poll_recv(cx).map(|_| ()),
+    async fn next(&mut self) -> Asked {
+        poll_fn(|cx| {
+            if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
+                return Poll::Ready(Asked::End);
+            }
+            match &mut self.hangup {
+                Some(hangup) => hangup.poll_recv(cx).map(|_| Asked::Reload),
+                None => Poll::Pending,
+            }
         })
-        .await;
+        .await
     }
 
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-    fn new() -> io::Result<Self> {
+    fn new(_: bool) -> io::Result<Self> {
         Ok(Self {})
     }
 
     #[cfg(not(unix))]
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Asked {
         // Where there is no Ctrl-C, nothing asks.
         if ::tokio::signal::ctrl_c().await.is_err() {
             core::future::pending::<()>().await;
         }
+        Asked::End
     }
 }
 
 /// How long hooks may take for what was cut off.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// How long to wait before another try to accept, at first and at most.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::io;
 
 use super::id::ConnectionId;
 use crate::admission::Refused;
-use crate::error::Error;
+use crate::error::{Deadline, Error};
 use crate::proto::CloseStatus;
 
 /// How a connection ended.
@@ -40,9 +40,11 @@ pub enum By {
     Transport,
     /// The queue was full under [`SlowConsumer::Disconnect`](super::SlowConsumer::Disconnect).
     SlowConsumer,
-    /// No data went either way for [`Config::idle_timeout`](super::Config::idle_timeout): the peer got 1001.
+    /// The peer took too little of what waited for it, for [`Config::write_timeout`](super::Config::write_timeout).
+    Stalled,
+    /// The peer sent nothing for [`Config::idle_timeout`](super::Config::idle_timeout): it got 1001.
     Idle,
-    /// The peer did not answer a ping in time.
+    /// The peer gave no sign of life in time after a ping.
     Heartbeat,
     /// The peer sent more than [`Config::message_rate`](super::Config::message_rate) allows: it got 1008.
     Rate,
@@ -62,11 +64,14 @@ pub enum Fault {
     Accept(io::Error),
     /// A connection was not let in.
     Refused(SocketAddr, Refused),
-    /// There was no handshake.
+    /// There was no handshake, nor perhaps TLS before it.
     Handshake(SocketAddr, Error),
+    /// The certificates could not be loaded anew at SIGHUP; those of before stay.
+    Reload(Error),
     /// The hook that decides on a request panicked; with what it said.
     Refusing(SocketAddr, String),
-    /// The stream could not be set up: TLS failed, or the socket's options.
+    /// The stream could not be set up: the socket's options, or what
+    /// [`Builder::listen_with`](super::Builder::listen_with) does with it.
     Stream(SocketAddr, io::Error),
     /// The handler, or a hook, returned an error.
     Failed(ConnectionId, Box<dyn StdError + Send + Sync>),
@@ -74,6 +79,18 @@ pub enum Fault {
     Panicked(ConnectionId, String),
     /// The handler went on for too long after its connection had ended, and was dropped.
     Lingered(ConnectionId),
+}
+
+impl By {
+    /// Whom an error of the socket stands for.
+    pub(super) const fn of(error: &Error) -> Self {
+        match error {
+            Error::Timeout(Deadline::Pong) => Self::Heartbeat,
+            Error::Timeout(Deadline::Idle) => Self::Idle,
+            Error::Timeout(Deadline::Write) => Self::Stalled,
+            _ => Self::Transport,
+        }
+    }
 }
 
 impl Outcome {
@@ -90,6 +107,7 @@ impl fmt::Display for Fault {
             Self::Accept(error) => write!(f, "no connection could be accepted: {error}"),
             Self::Refused(address, refused) => write!(f, "{address} was not let in: {refused}"),
             Self::Handshake(address, error) => write!(f, "no handshake with {address}: {error}"),
+            Self::Reload(error) => write!(f, "the certificates stay as they were: {error}"),
             Self::Refusing(address, said) => write!(f, "the hook for {address} panicked: {said}"),
             Self::Stream(address, error) => write!(f, "no stream with {address}: {error}"),
             Self::Failed(id, error) => write!(f, "the handler of connection {id} failed: {error}"),

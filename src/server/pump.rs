@@ -6,12 +6,11 @@ use alloc::boxed::Box;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::time::{Instant, Sleep, sleep_until};
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 
@@ -21,7 +20,6 @@ use super::outbox::Phase;
 use super::outcome::{By, Outcome};
 use super::outgoing::{Outgoing, Payload};
 use super::rate::Bucket;
-use super::timing::{Due, Timing};
 use crate::error::Error;
 use crate::proto::{CloseCode, CloseFrame, Message};
 use crate::tokio::WebSocket;
@@ -38,19 +36,11 @@ pub(super) enum Step {
     Aborted(Outcome),
 }
 
-/// What the clock brought.
-enum Timed {
-    Dead,
-    /// Something is to be written, read or closed.
-    Changed,
-}
-
 /// A socket, and what is done for it beside its handler.
 pub(super) struct Pump<S> {
     /// Nothing once it ended.
     socket: Option<WebSocket<S>>,
     handle: Handle,
-    timing: Timing,
     /// Allocated when first needed, and kept.
     sleep: Option<Pin<Box<Sleep>>>,
     write_buffer: usize,
@@ -73,7 +63,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         Self {
             socket: Some(socket),
             handle,
-            timing: Timing::new(config, now),
             sleep: None,
             write_buffer: config.write_buffer.max(1),
             messages: config.message_rate.map(|rate| Bucket::new(rate, now)),
@@ -107,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                     Poll::Ready(Ok(true)) if self.handle.inbox().message.is_some() => return Step::Turn,
                     Poll::Ready(Ok(true)) => continue,
                     Poll::Ready(Ok(false)) => return Step::Ended(self.end(By::Transport, None)),
-                    Poll::Ready(Err(error)) => return Step::Ended(self.end(By::Transport, Some(error))),
+                    Poll::Ready(Err(error)) => return Step::Ended(self.end(By::of(&error), Some(error))),
                     Poll::Pending => {}
                 }
             } else if let Some(socket) = &mut self.socket
@@ -117,11 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                 // Reading tells how it ended, once the handler took what came before.
                 self.broken = true;
             }
-            match self.poll_time(reads, cx) {
-                Some(Timed::Dead) => return Step::Ended(self.end(By::Heartbeat, None)),
-                Some(Timed::Changed) => {}
-                None if self.rest(reads, cx) => return Step::Rest,
-                None => {}
+            if self.poll_wait(cx).is_pending() && self.rest(reads, cx) {
+                return Step::Rest;
             }
         }
     }
@@ -187,11 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             sent += 1;
             self.send(&message);
         }
-        if sent > 0 {
-            self.timing.note_used();
-            if self.handle.outbox().is_half_empty(&self.handle.0.limits) {
-                self.handle.0.room.notify_waiters();
-            }
+        if sent > 0 && self.handle.outbox().is_half_empty(&self.handle.0.limits) {
+            self.handle.0.room.notify_waiters();
         }
         None
     }
@@ -226,11 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             Poll::Ready(None) => return Poll::Ready(Ok(false)),
             Poll::Pending => return Poll::Pending,
         };
-        self.timing.note_heard();
         match message {
             Message::Text(_) | Message::Binary(_) => self.receive(message),
-            Message::Pong(payload) => {
-                if let Some(time) = self.timing.note_pong(&payload) {
+            Message::Pong(_) => {
+                if let Some(time) = self.socket.as_ref().and_then(WebSocket::round_trip) {
                     // Zero stands for "not measured".
                     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
                     self.handle.0.round_trip.store(nanos, Ordering::Relaxed);
@@ -255,7 +237,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         let counts = &self.handle.0.counts;
         add(&counts.received, 1);
         add(&counts.received_bytes, len as u64);
-        self.timing.note_used();
         if !self.is_within_rates(len) {
             self.handle
                 .close_now(frame(CloseCode::POLICY, "too many messages: send fewer a second"), By::Rate);
@@ -293,48 +274,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         self.over_rate == OverRate::Wait
     }
 
-    /// Looks at the clock, and sees to what is due.
-    fn poll_time(&mut self, reads: bool, cx: &mut Context<'_>) -> Option<Timed> {
-        if self.wait_until.is_none() && (self.timing.is_off() || self.by.is_some()) {
-            return None;
+    /// Ready once a peer that was to wait has waited.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.wait_until else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
         }
-        loop {
-            if let Some(sleep) = &mut self.sleep
-                && self.wait_until.is_none_or(|until| sleep.deadline() <= until)
-                && sleep.as_mut().poll(cx).is_pending()
-            {
-                return None;
-            }
-            let now = Instant::now();
-            if self.wait_until.is_some_and(|until| until <= now) {
-                self.wait_until = None;
-                return Some(Timed::Changed);
-            }
-            // What waits to be written keeps a ping waiting too, and has a deadline of its own.
-            let hears = reads && self.queued() == 0;
-            let due = if self.by.is_some() { Due::At(None) } else { self.timing.due(hears, now) };
-            match due {
-                Due::Dead => return Some(Timed::Dead),
-                Due::Ping(payload) => {
-                    if let Some(socket) = &mut self.socket {
-                        // What is closing needs none.
-                        let _ = socket.feed(Message::Ping(Bytes::copy_from_slice(&payload)));
-                    }
-                    return Some(Timed::Changed);
-                }
-                Due::Idle => {
-                    self.handle.close_now(frame(CloseCode::AWAY, "nothing was sent for too long"), By::Idle);
-                    return Some(Timed::Changed);
-                }
-                Due::At(at) => {
-                    let at = [at, self.wait_until].into_iter().flatten().min()?;
-                    match &mut self.sleep {
-                        Some(sleep) => sleep.as_mut().reset(at),
-                        none => *none = Some(Box::pin(sleep_until(at))),
-                    }
-                }
-            }
-        }
+        ready!(sleep.as_mut().poll(cx));
+        self.wait_until = None;
+        Poll::Ready(())
     }
 
     /// Ends the connection for all who look at it.

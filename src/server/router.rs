@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
@@ -22,10 +23,11 @@ use super::connection::Connection;
 use super::handle::Handle;
 use super::hooks::{BoxError, Ending, Running};
 use super::outbox::{Refusal, Sent};
+use super::seen::Seen;
 use crate::proto::Message;
 
-/// Handlers by the `type` of a message. The messages are texts of JSON: `{"type": "…", "data": …}`; one with an `id` (a
-/// number) wants an answer, which is `{"type": "reply", "id": …, "data": …}`, or `{"type": "ack", "id": …}` where there is
+/// Handlers by the `type` of a message. The messages are texts of JSON: `{"type": "…", "data": …}`; one with an `id`, a
+/// number or a text of at most 128 bytes, wants an answer, which is `{"type": "reply", "id": …, "data": …}`, or `{"type": "ack", "id": …}` where there is
 /// nothing to say, or `{"type": "error", "id": …, "error": "…"}`. An error is told in any case.
 ///
 /// The handlers of one connection run one after the other, while answers to [`Handle::ask`] are taken as they come, so
@@ -36,6 +38,8 @@ pub struct Router {
     routes: HashMap<Box<str>, Route>,
     otherwise: Option<Route>,
     error: Option<OnError>,
+    /// None if none are remembered.
+    seen: Option<Arc<Seen>>,
 }
 
 type Route = Arc<dyn Fn(Sender, Value) -> Running<Result<Option<Value>, MessageError>> + Send + Sync>;
@@ -46,7 +50,14 @@ type OnError = Arc<dyn Fn(&Sender, &MessageError) + Send + Sync>;
 pub struct Sender {
     handle: Handle,
     kind: Arc<str>,
-    id: Option<u64>,
+    id: Option<Id>,
+}
+
+/// By which a peer knows its message again.
+#[derive(Clone, Debug)]
+enum Id {
+    Number(u64),
+    Text(Arc<str>),
 }
 
 /// Why a message was not handled. The peer is told what it did wrong; of handlers that failed, only that they did.
@@ -132,6 +143,17 @@ impl Router {
         self
     }
 
+    /// Recognises messages that come again, by any connection, and hands them to their handler once: of those with an `id`
+    /// that is a text, the last so many are remembered, with their answer if it has at most 1 KiB; a longer one is an
+    /// `ack` the second time. A handler that was dropped amid its work runs again. Default: none are.
+    ///
+    /// Such ids have to be unique among all clients, and not to be guessed: those of `taut::client` hold 128 random bits.
+    /// Who knows the id of another's message gets its answer.
+    pub fn remember(mut self, messages: usize) -> Self {
+        self.seen = (messages > 0).then(|| Arc::new(Seen::new(messages)));
+        self
+    }
+
     fn route(
         mut self,
         kind: &str,
@@ -179,6 +201,22 @@ impl Router {
     }
 
     async fn dispatch(self: Arc<Self>, sender: Sender, data: Result<Value, MessageError>) {
+        let answer = match (&self.seen, &sender.id) {
+            (Some(seen), Some(Id::Text(id))) => {
+                let answered =
+                    seen.once(id, async { self.handle(&sender, data).await.unwrap_or_default() }).await;
+                Some(answered.unwrap_or_else(|| json!({ "type": "ack", "id": **id }).to_string()))
+            }
+            _ => self.handle(&sender, data).await,
+        };
+        if let Some(answer) = answer {
+            // A queue that is full has its policy; a connection that ended needs no answer.
+            let _ = sender.handle.send(answer).await;
+        }
+    }
+
+    /// Has a message handled; gives the answer.
+    async fn handle(&self, sender: &Sender, data: Result<Value, MessageError>) -> Option<String> {
         let handled = match data {
             Ok(data) => match self.routes.get(&*sender.kind).or(self.otherwise.as_ref()) {
                 Some(route) => route(sender.clone(), data).await,
@@ -186,19 +224,18 @@ impl Router {
             },
             Err(error) => Err(error),
         };
-        let id = sender.id;
+        let id = sender.id.as_ref().map(Id::to_json);
         let answer = match (&handled, id) {
             (Ok(None), Some(id)) => json!({ "type": "ack", "id": id }),
             (Ok(Some(data)), Some(id)) => json!({ "type": "reply", "id": id, "data": data }),
-            (Ok(_), None) => return,
+            (Ok(_), None) => return None,
             (Err(error), Some(id)) => json!({ "type": "error", "id": id, "error": error.told() }),
             (Err(error), None) => json!({ "type": "error", "error": error.told() }),
         };
-        // A queue that is full has its policy; a connection that ended needs no answer.
-        let _ = sender.handle.send(answer.to_string()).await;
         if let (Err(error), Some(hook)) = (&handled, &self.error) {
-            hook(&sender, error);
+            hook(sender, error);
         }
+        Some(answer.to_string())
     }
 }
 
@@ -221,15 +258,31 @@ fn read(handle: &Handle, message: &Message) -> Option<(Sender, Result<Value, Mes
         Ok(value) => value,
         Err(error) => return Some((sender, Err(malformed(error.to_string())))),
     };
-    sender.id = value["id"].as_u64();
+    sender.id = match &value["id"] {
+        Value::String(id) if id.len() > LONGEST_ID => {
+            return Some((sender, Err(malformed(format!("its id is longer than {LONGEST_ID} bytes")))));
+        }
+        Value::String(id) => Some(Id::Text(id.as_str().into())),
+        id => id.as_u64().map(Id::Number),
+    };
     let Some(kind) = value["type"].as_str() else {
         return Some((sender, Err(malformed("an object with a \"type\" is wanted".into()))));
     };
     sender.kind = kind.into();
-    if handle.resolve(&sender.kind, sender.id, &mut value) {
+    let number = if let Some(Id::Number(number)) = sender.id { Some(number) } else { None };
+    if handle.resolve(&sender.kind, number, &mut value) {
         return None;
     }
     Some((sender, Ok(value["data"].take())))
+}
+
+impl Id {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Number(number) => (*number).into(),
+            Self::Text(text) => (**text).into(),
+        }
+    }
 }
 
 impl Sender {
@@ -313,6 +366,9 @@ impl fmt::Debug for Router {
         write!(f, "Router({} types)", self.routes.len())
     }
 }
+
+/// How long an id may be that is a text, in bytes.
+const LONGEST_ID: usize = 128;
 
 /// How many messages wait for a handler before nothing more is read.
 const MOST_WAITING: usize = 64;

@@ -5,18 +5,17 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::any::Any;
 use core::future::{Future, poll_fn};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::panic::catch_unwind;
 use std::time::SystemTime;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::net::TcpStream;
 use ::tokio::sync::watch;
 use ::tokio::task;
 use ::tokio::time::{Instant, Sleep, sleep, timeout};
@@ -31,14 +30,16 @@ use super::outcome::{By, Fault, Outcome};
 use super::pump::{Pump, Step};
 use super::registry::Registry;
 use super::tasks::Tasks;
+use super::tls::{Acceptor, tcp};
 use super::upgrade::{Upgrade, forbidden, reject};
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, Refused};
 use crate::budget::Budget;
 use crate::error::Error;
+use crate::forwarded::TrustedProxies;
 use crate::options::Options;
-use crate::proto::handshake::{HandshakeError, Reject};
+use crate::proto::handshake::{Answer, Reject, Request};
 use crate::proto::{CloseCode, CloseFrame};
-use crate::tokio::{Incoming, WebSocket};
+use crate::tokio::{Arrival, Plain, ProxyProtocol, WebSocket};
 
 /// What all connections of a server share.
 pub(super) struct Core {
@@ -48,6 +49,9 @@ pub(super) struct Core {
     pub(super) registry: Registry,
     pub(super) admission: Admission,
     pub(super) budget: Option<Budget>,
+    pub(super) proxies: ProxyProtocol,
+    pub(super) forwarding: TrustedProxies,
+    pub(super) tls: Option<Acceptor>,
     pub(super) tasks: Tasks,
     /// Whether it shuts down.
     pub(super) stopping: watch::Sender<bool>,
@@ -57,19 +61,38 @@ impl Core {
     pub(super) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+
+    /// Whether others come from this address.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.config.proxy_protocol.contains(address) || self.config.trusted_proxies.contains(address)
+    }
+
+    /// Lets a connection in, for others if it is a proxy's.
+    pub(super) fn admit(&self, address: IpAddr, is_proxied: bool) -> Result<Admitted, Refused> {
+        if is_proxied { self.admission.admit_proxied() } else { self.admission.admit(address) }
+    }
+
+    /// The client that asks by way of a proxy, or the peer itself. Proxies tell no port: then it is 0.
+    fn client(&self, peer: SocketAddr, request: &Request) -> SocketAddr {
+        let client = self.forwarding.client(peer.ip(), request.fields());
+        if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
+    }
 }
 
 /// Serves a connection to its end, its hooks included.
-pub(super) async fn serve<S>(core: Arc<Core>, stream: S, address: SocketAddr, mut admitted: Option<Admitted>)
-where
+pub(super) async fn serve<S>(
+    core: Arc<Core>,
+    stream: S,
+    address: SocketAddr,
+    mut admitted: Option<Admitted>,
+    left: Duration,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     // What the handshake needs goes with it.
-    let (socket, handle) = match Box::pin(open(&core, stream, address)).await {
+    let (socket, handle) = match Box::pin(open(&core, stream, address, &mut admitted, left)).await {
         Ok(opened) => opened,
-        // A health check, or somebody who thought better of it.
-        Err(Error::Handshake(HandshakeError::UnexpectedEof { received: 0 })) => return,
-        Err(error) => return core.hooks.fault(&Fault::Handshake(address, error)),
+        Err(fault) => return fault.iter().for_each(|fault| core.hooks.fault(fault)),
     };
     if let Some(admitted) = &mut admitted {
         admitted.opened();
@@ -117,19 +140,41 @@ impl Drop for Data<'_> {
     }
 }
 
-/// The opening handshake, and all that is asked before it.
-async fn open<S>(core: &Core, stream: S, address: SocketAddr) -> Result<(WebSocket<S>, Handle), Error>
+/// The opening handshake, and all that is asked before it. Without a fault if nobody wanted one.
+async fn open<S>(
+    core: &Core,
+    stream: S,
+    peer: SocketAddr,
+    admitted: &mut Option<Admitted>,
+    left: Duration,
+) -> Result<(WebSocket<S>, Handle), Option<Fault>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let incoming = Incoming::read(stream, core.options).await?;
+    let failed = |error| Some(Fault::Handshake(peer, error));
+    let incoming = match Arrival::read(stream, core.options.handshake_timeout(left)).await.map_err(failed)? {
+        Some(Arrival::WebSocket(incoming)) => incoming,
+        Some(Arrival::Plain(plain)) => return Err(answer(core, plain).await.and_then(failed)),
+        // A health check, or somebody who thought better of it.
+        None => return Err(None),
+    };
+    let address = core.client(peer, incoming.request());
+    let failed = |error| Some(Fault::Handshake(address, error));
+    if address != peer
+        && let Some(Err(refused)) = admitted.as_mut().map(|admitted| admitted.came_from(address.ip()))
+    {
+        // The proxy waits for an answer, whoever has too many.
+        let rejected = incoming.reject(reject(503, "too many connections: try again later\n"));
+        rejected.await.map_err(failed)?;
+        return Err(Some(Fault::Refused(address, refused)));
+    }
     let upgrade = Upgrade::new(incoming.request().clone(), address);
     let mut grant = match decide(core, &upgrade).await {
         Ok(grant) => grant,
         Err(reject) => {
             let status = reject.status();
-            incoming.reject(reject).await?;
-            return Err(Error::Rejected(status));
+            incoming.reject(reject).await.map_err(failed)?;
+            return Err(failed(Error::Rejected(status)));
         }
     };
     let data = grant.take_data();
@@ -140,11 +185,11 @@ where
             accept = accept.subprotocol(name);
         }
     }
-    let mut socket = incoming.accept(accept).await?;
+    let mut socket = incoming.accept(accept).await.map_err(failed)?;
     socket.set_budget(core.budget.as_ref());
     if !core.config.nodelay {
         socket.with_stream(|stream| {
-            if let Some(tcp) = (stream as &dyn Any).downcast_ref::<TcpStream>() {
+            if let Some(tcp) = tcp(stream) {
                 // A socket that refuses this is broken, which the next read tells.
                 let _ = tcp.set_nodelay(false);
             }
@@ -155,11 +200,26 @@ where
     Ok((socket, handle))
 }
 
+/// Answers a request for no WebSocket; gives what is wrong with it, if anything is.
+async fn answer<S>(core: &Core, plain: Plain<S>) -> Option<Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let wanted = core.config.health_path.as_deref();
+    if wanted != Some(path_of(plain.request().target())) {
+        return Some(plain.refuse().await);
+    }
+    let (status, body) = if core.is_stopping() { (503, "going\n") } else { (200, "well\n") };
+    match Answer::new(status) {
+        Ok(answer) => plain.answer(answer.body(body)).await.err(),
+        Err(error) => Some(error.into()),
+    }
+}
+
 /// Whether the request is accepted.
 async fn decide(core: &Core, upgrade: &Upgrade) -> Result<Grant, Reject> {
     let request = upgrade.request();
-    let path = request.resource().split('?').next().unwrap_or_default();
-    if core.config.path.as_ref().is_some_and(|wanted| wanted != path) {
+    if core.config.path.as_ref().is_some_and(|wanted| wanted != path_of(request.resource())) {
         return Err(reject(404, "nothing here\n"));
     }
     if !core.config.origins.allow(request) {
@@ -183,6 +243,11 @@ async fn decide(core: &Core, upgrade: &Upgrade) -> Result<Grant, Reject> {
         }
         Err(_) => Err(reject(503, "the server is too busy: try again later\n")),
     }
+}
+
+/// A target without its query.
+fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
 }
 
 fn handle_of<S>(core: &Core, socket: &WebSocket<S>, upgrade: Upgrade) -> Handle {

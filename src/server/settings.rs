@@ -17,10 +17,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::config::{Compression, Config, OverRate};
+use super::config::{Compression, Config, ForwardedBy, OverRate};
 use super::origin::Origins;
 use super::outbox::SlowConsumer;
 use super::rate::Rate;
+use crate::networks::Networks;
 use crate::proto::CloseCode;
 
 impl Config {
@@ -93,6 +94,10 @@ impl Config {
     /// | setting | values |
     /// |---------|--------|
     /// | `address`, `path` | as the methods; `path` also `any` |
+    /// | `health_path` | a path, or `none` |
+    /// | `tls_certificate`, `tls_key` | files of PEM, or `none`: see [`tls`](Self::tls) |
+    /// | `proxy_protocol`, `trusted_proxies` | networks: `10.0.0.0/8, ::1`, or `none` |
+    /// | `forwarded_by` | `x-forwarded-for`, `forwarded` |
     /// | `max_connections`, `max_connections_from_one`, `max_handshakes`, `max_handshakes_from_one` | numbers, or `none` for no limit |
     /// | `max_queued_messages`, `max_groups` | numbers from 1 |
     /// | `max_message`, `max_queued_bytes`, `read_buffer`, `write_buffer` | bytes from 1: `65536`, `64KiB`, `1MiB` |
@@ -121,6 +126,18 @@ impl Config {
         };
         let bytes = || read_bytes(text).filter(|&bytes| bytes > 0).ok_or_else(|| wrong(BYTES));
         let rate = || or_none(text, read_rate).ok_or_else(|| wrong(A_RATE));
+        let networks = || {
+            let networks: Result<Networks, _> = if text == "none" { "" } else { text }.parse();
+            networks.map_err(|error| wrong(&format!("networks, or \"none\" ({error})")))
+        };
+        let file = || match text {
+            "" => Err(wrong("the name of a file, or \"none\"")),
+            "none" => Ok(None),
+            _ if cfg!(not(feature = "rustls")) => {
+                Err(wrong("\"none\", since the feature \"rustls-ring\" is not compiled in"))
+            }
+            _ => Ok(Some(text.into())),
+        };
         match name {
             "address" => {
                 let port =
@@ -131,10 +148,23 @@ impl Config {
                 self.address = text.to_owned();
             }
             "path" if text == "any" => self.path = None,
-            "path" if text.starts_with('/') && !text.contains(['?', '#', ' ']) => {
-                self.path = Some(text.to_owned())
-            }
+            "path" if is_path(text) => self.path = Some(text.to_owned()),
             "path" => return Err(wrong("a path that begins with \"/\", or \"any\"")),
+            "health_path" => {
+                let path = or_none(text, |text| is_path(text).then(|| text.to_owned()));
+                self.health_path = path.ok_or_else(|| wrong("a path that begins with \"/\", or \"none\""))?;
+            }
+            "tls_certificate" => self.tls_certificate = file()?,
+            "tls_key" => self.tls_key = file()?,
+            "proxy_protocol" => self.proxy_protocol = networks()?,
+            "trusted_proxies" => self.trusted_proxies = networks()?,
+            "forwarded_by" => {
+                self.forwarded_by = match text {
+                    "x-forwarded-for" => ForwardedBy::XForwardedFor,
+                    "forwarded" => ForwardedBy::Forwarded,
+                    _ => return Err(wrong("\"x-forwarded-for\" or \"forwarded\"")),
+                }
+            }
             "max_connections" => self.admission = self.admission.max_connections(limit()?),
             "max_connections_from_one" => self.admission = self.admission.max_connections_from_one(limit()?),
             "max_handshakes" => self.admission = self.admission.max_handshakes(limit()?),
@@ -254,7 +284,7 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    fn new(name: &str, value: &str, expected: &str) -> Self {
+    pub(super) fn new(name: &str, value: &str, expected: &str) -> Self {
         Self { place: None, name: name.into(), value: value.into(), expected: expected.into() }
     }
 
@@ -297,6 +327,10 @@ fn as_text(value: &serde_json::Value) -> Option<String> {
         }
         Value::Null | Value::Object(_) => None,
     }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(['?', '#', ' '])
 }
 
 fn list(text: &str) -> Vec<&str> {

@@ -94,8 +94,12 @@ impl Patience {
 
     /// Notes that none waits any more.
     pub(super) fn note_drained(&mut self) {
-        if let Some(watch) = &mut self.0 {
-            watch.output = None;
+        if let Some(watch) = &mut self.0
+            && watch.output.take().is_some()
+            && let Some(heartbeat) = &mut watch.heartbeat
+        {
+            // A ping that waited among them can be answered from here on.
+            heartbeat.begin_again(Instant::now());
         }
     }
 

@@ -7,9 +7,14 @@ mod basics;
 mod broadcast;
 mod churn;
 mod limits;
+mod network;
+#[cfg(feature = "client")]
+mod replay;
 mod rooms;
 mod router;
 mod settings;
 mod shutdown;
 mod support;
 mod time;
+#[cfg(feature = "rustls-ring")]
+mod tls;

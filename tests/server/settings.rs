@@ -53,6 +53,12 @@ fn each_setting_is_taken_by_each_way_and_each_wrong_value_is_named() {
     let more = [
         ("byte_rate", "none", &["fast"][..], "a number a second"),
         ("over_rate", "wait", &["drop"], "\"close\" or"),
+        ("health_path", "/health", &["health", "/a b", ""], "a path that begins with \"/\""),
+        ("proxy_protocol", "10.0.0.0/8, ::1", &["10.0.0.1/8", "localhost"], "networks, or \"none\""),
+        ("trusted_proxies", "127.0.0.1", &["::/129"], "networks, or \"none\""),
+        ("forwarded_by", "forwarded", &["X-Forwarded-For", ""], "\"x-forwarded-for\" or \"forwarded\""),
+        ("tls_certificate", "none", &[""], "\"none\""),
+        ("tls_key", "none", &[""], "\"none\""),
     ];
     for (name, right, wrong, expected) in SETTINGS.into_iter().chain(more) {
         let variable = format!("TAUT_SERVER_{}", name.to_ascii_uppercase());
@@ -115,6 +121,10 @@ fn most_defaults_differ_from_what_is_set_here() {
         ("write_buffer", "1"),
         ("max_queued_bytes", "1"),
         ("over_rate", "wait"),
+        ("health_path", "/health"),
+        ("proxy_protocol", "::1"),
+        ("trusted_proxies", "::1"),
+        ("forwarded_by", "forwarded"),
     ] {
         let mut config = Config::new();
         config.set(name, value).unwrap();

@@ -106,7 +106,7 @@ async fn a_listener_is_closed_at_once() {
     assert_eq!(server.tasks(), 1);
     let drained = server.shutdown(Shutdown::new()).await;
     assert_eq!((drained.open, drained.aborted, server.tasks()), (0, 0, 0));
-    assert!(matches!(taut::tokio::connect(&url).await, Err(Error::Io(_))));
+    assert!(matches!(taut::tokio::connect(&url).await, Err(Error::Connect(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,12 +98,41 @@ async fn a_connection_that_nobody_uses_ends_with_1001() {
     assert_eq!(used.await.unwrap(), CloseCode::AWAY.get());
     assert_eq!(start.elapsed().as_secs(), 5 * 60 + 100);
     is_empty(&server).await;
-    // What the server sends is use as well.
-    let server = crate::support::server(quiet().idle_timeout(seconds(100))).detached();
-    let _client = connect(&server).await;
-    for _ in 0..5 {
-        sleep(seconds(90)).await;
-        assert_eq!(server.registry().broadcast("x").to_all().queued, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_the_time_was_over_is_told() {
+    let config = || quiet().write_timeout(seconds(30)).write_buffer(1);
+    for (config, by) in [
+        (config().idle_timeout(seconds(10)), "Idle Some(Timeout(Idle)) after 10"),
+        (
+            config().heartbeat_interval(seconds(5)).heartbeat_timeout(seconds(1)),
+            "Heartbeat Some(Timeout(Pong)) after 6",
+        ),
+        (config(), "Stalled Some(Timeout(Write)) after 30"),
+    ] {
+        let notes = Notes::default();
+        let [told, faults] = [(); 2].map(|()| notes.clone());
+        let server = server(config)
+            .on_disconnect(move |handle, end| {
+                told.push(format!("{:?} {:?} after {}", end.by, end.error, handle.uptime().as_secs()));
+                async {}
+            })
+            .on_error(move |fault| faults.push(fault.to_string()))
+            .handler(|mut connection| async move {
+                while connection.recv().await?.is_some() {}
+                Ok::<_, BoxError>(())
+            })
+            .detached();
+        let client = connect_to(&server, "ws://a/", 1 << 10, |request| request).await.unwrap();
+        settle().await;
+        if by.starts_with("Stalled") {
+            assert_eq!(server.registry().broadcast(vec![7; 1 << 16]).to_all().queued, 1);
+        }
+        sleep(seconds(100)).await;
+        assert_eq!(notes.take(), [by]);
+        drop(client);
+        is_empty(&server).await;
     }
 }
 
@@ -120,4 +149,13 @@ async fn a_slow_way_is_no_dead_peer() {
         sleep(seconds(1)).await;
     }
     assert_eq!(server.registry().len(), 1);
+    // Once it has taken all, there is as much time for the answer as ever.
+    let mut taken = 100 * (10 << 10);
+    while taken < (1 << 20) {
+        taken += tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1 << 10]).await.unwrap();
+    }
+    sleep(seconds(15)).await;
+    assert_eq!(server.registry().len(), 1, "a ping that has just come is not late");
+    sleep(seconds(60)).await;
+    assert_eq!(server.registry().len(), 0);
 }

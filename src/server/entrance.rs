@@ -1,0 +1,176 @@
+//! What comes to a listener, up to its handshake: who is let in, who is behind a proxy, and TLS.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::future::Future;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::io;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use ::tokio::net::{UnixListener, UnixStream};
+use ::tokio::time::{sleep, timeout};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::config::Config;
+use super::outcome::Fault;
+use super::serve::{Core, serve};
+use crate::admission::Admitted;
+use crate::error::Error;
+
+/// A listener of streams.
+pub(super) trait Listen: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next stream, and its peer, if that has an address.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
+
+    /// Sets the options of a stream.
+    fn set_up(stream: &Self::Stream, config: &Config) -> io::Result<()>;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accept().await.map(|(stream, address)| (stream, Some(address)))
+    }
+
+    fn set_up(stream: &TcpStream, config: &Config) -> io::Result<()> {
+        if let Some(time) = config.keepalive {
+            SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+        }
+        stream.set_nodelay(config.nodelay)
+    }
+}
+
+#[cfg(unix)]
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
+    }
+
+    fn set_up(_: &UnixStream, _: &Config) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Accepts for ever.
+pub(super) async fn accept<L, S, F>(
+    core: &Arc<Core>,
+    listener: L,
+    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
+) where
+    L: Listen,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let (stream, peer) = match Listen::accept(&listener).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // One peer that is gone already, or open files that ran out: what is open goes on, and may end.
+                core.hooks.fault(&Fault::Accept(error));
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        };
+        pause = SHORTEST_PAUSE;
+        let address = peer.unwrap_or(NOWHERE);
+        // Who comes over a socket of the file system is a proxy, or trusted as one.
+        let is_proxied = peer.is_none() || core.is_proxy(address.ip());
+        let admitted = match core.admit(address.ip(), is_proxied) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                core.hooks.fault(&Fault::Refused(address, refused));
+                continue;
+            }
+        };
+        core.tasks.spawn(enter::<L, S, F>(core.clone(), stream, address, admitted, wrap.clone()));
+    }
+}
+
+/// Brings a connection to its handshake, and serves it.
+async fn enter<L, S, F>(
+    core: Arc<Core>,
+    stream: L::Stream,
+    peer: SocketAddr,
+    admitted: Admitted,
+    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
+) where
+    L: Listen,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    // On the heap until it is done: a task keeps the room of all that it ever waits for.
+    let prepared = Box::pin(prepare::<L, S, F>(&core, stream, peer, admitted, wrap)).await;
+    let Entered { stream, address, admitted, left } = match prepared {
+        Ok(entered) => entered,
+        Err(fault) => return fault.iter().for_each(|fault| core.hooks.fault(fault)),
+    };
+    let Some(tls) = core.tls.clone() else {
+        return serve(core, stream, address, Some(admitted), left).await;
+    };
+    let mut options = core.options.handshake_timeout(left);
+    match tls.wrap(stream, &mut options).await {
+        // Not to take room in the tasks of others.
+        Ok(stream) => {
+            Box::pin(serve(core, stream, address, Some(admitted), options.handshake_timeout)).await;
+        }
+        Err(Error::NoRequest) => {}
+        Err(error) => core.hooks.fault(&Fault::Handshake(address, error)),
+    }
+}
+
+/// A connection whose client is known, as far as TCP knows it.
+struct Entered<S> {
+    stream: S,
+    address: SocketAddr,
+    admitted: Admitted,
+    /// Of the time for the handshake.
+    left: Duration,
+}
+
+/// Without a fault if nobody was there.
+async fn prepare<L, S, F>(
+    core: &Core,
+    stream: L::Stream,
+    peer: SocketAddr,
+    mut admitted: Admitted,
+    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F>,
+) -> Result<Entered<S>, Option<Fault>>
+where
+    L: Listen,
+    F: Future<Output = io::Result<S>>,
+{
+    let failed = |error| Some(Fault::Stream(peer, error));
+    L::set_up(&stream, &core.config).map_err(failed)?;
+    let mut options = core.options;
+    let (stream, address) = match core.proxies.read(stream, peer, &mut options).await {
+        Ok(read) => read,
+        Err(Error::NoRequest) => return Err(None),
+        Err(error) => return Err(Some(Fault::Handshake(peer, error))),
+    };
+    // Behind another proxy is another client, whom the request will tell.
+    if address != peer && !core.config.trusted_proxies.contains(address.ip()) {
+        admitted.came_from(address.ip()).map_err(|refused| Some(Fault::Refused(address, refused)))?;
+    }
+    let wrapped = timeout(core.config.handshake_timeout, wrap(stream, address)).await;
+    let stream = wrapped.map_err(|late| failed(late.into()))?.map_err(failed)?;
+    Ok(Entered { stream, address, admitted, left: options.handshake_timeout })
+}
+
+/// Whence a connection over a socket of the file system comes.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long to wait before another try to accept, at first and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
