@@ -261,7 +261,19 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
         shut(writer).await;
         send
     });
-    let receiving = tokio::spawn(async move { while let Ok(Some(_)) = near_receive.recv().await {} });
+    let receiving = tokio::spawn(async move {
+        let mut drops = 0;
+        let mut reader = loop {
+            match once(near_receive.recv_stream()).await {
+                Some(reader) => break reader.unwrap().unwrap(),
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            drops += 1;
+        };
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        (text, drops)
+    });
     far.feed(Message::Ping(b"?"[..].into())).unwrap();
     let mut first = ends(far.recv_stream()).await.unwrap().unwrap();
     assert_eq!(ends(first.read(&mut [0; 11])).await.unwrap(), 0);
@@ -291,8 +303,11 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
         }
     }
     assert_eq!(got, 2_000);
-    ends(sending).await.unwrap();
-    receiving.abort();
+    let _send = ends(sending).await.unwrap();
+    ends(far.send("to the half")).await.unwrap();
+    let (text, drops) = ends(receiving).await.unwrap();
+    assert_eq!(text, "to the half");
+    assert!(drops > 10, "{drops}");
 }
 
 /// Ends the message, dropped at every `Pending`.
