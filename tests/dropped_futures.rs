@@ -14,6 +14,7 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
     ("client/builder.rs", "Builder::build", "client_component/ending.rs", "a_task_that_is_dropped_tells_everybody"),
     ("client/handle.rs", "Handle::close", "client_component/cancellation.rs", "a_close_goes_on"),
     ("client/handle.rs", "Handle::deliver", "client_component/cancellation.rs", "what_is_taken_goes_on_without_who_asked"),
+    ("client/handle.rs", "Handle::deliver_json", "client_component/cancellation.rs", "what_is_taken_goes_on_without_who_asked"),
     ("client/handle.rs", "Handle::ended", "client_component/cancellation.rs", "a_close_goes_on"),
     ("client/handle.rs", "Handle::request", "client_component/cancellation.rs", "what_is_taken_goes_on_without_who_asked"),
     ("client/handle.rs", "Handle::send", "client_component/cancellation.rs", "who_waits_for_room_has_sent_nothing"),

@@ -75,6 +75,13 @@ async fn what_is_taken_goes_on_without_who_asked() {
     };
     let (delivered, ()) = tokio::join!(client.deliver("two"), acknowledging);
     delivered.unwrap();
+    assert!(once(client.deliver_json("three", &3)).await.is_none());
+    let third = text(&mut server).await;
+    let (id, message) = third.split_once(' ').unwrap();
+    assert_eq!(message, r#"{"type":"three","data":3}"#);
+    server.send(format!("ack {id}")).await.unwrap();
+    server.send("after it").await.unwrap();
+    assert_eq!(within(updates.recv_message()).await, Some("after it".into()));
     assert_eq!(client.waiting(), (0, 0));
 }
 
