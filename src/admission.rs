@@ -358,6 +358,36 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_through_a_proxy_counts_as_whom_it_tells() {
+        let admission = Admission::new(
+            AdmissionLimits::new().max_connections(4).max_connections_from_one(1).max_handshakes_from_one(1),
+        );
+        let [mut one, mut other, mut third] = [(); 3].map(|()| admission.admit_proxied().unwrap());
+        assert_eq!(one.came_from(ONE), Ok(()));
+        assert_eq!(one.came_from(ONE), Ok(()), "as it counts already");
+        assert_eq!(other.came_from(ONE), Err(Refused::ConnectionsFromOne));
+        assert_eq!(admission.admit(ONE).unwrap_err(), Refused::ConnectionsFromOne);
+        one.opened();
+        assert_eq!(one.came_from(TWO), Ok(()));
+        assert_eq!((admission.connections(), admission.handshakes()), (3, 2));
+        assert_eq!(other.came_from(ONE), Ok(()), "it is free again");
+        let fourth = admission.admit_proxied().unwrap();
+        assert_eq!(admission.admit_proxied().unwrap_err(), Refused::Connections);
+        third.opened();
+        drop((one, other, third, fourth));
+        assert!(is_empty(&admission));
+        let admission = Admission::new(AdmissionLimits::new().max_handshakes_from_one(1));
+        let mut open = admission.admit_proxied().unwrap();
+        let mut late = admission.admit_proxied().unwrap();
+        open.opened();
+        let amid = admission.admit(ONE).unwrap();
+        assert_eq!(open.came_from(ONE), Ok(()));
+        assert_eq!(late.came_from(ONE), Err(Refused::HandshakesFromOne));
+        drop((open, late, amid));
+        assert!(is_empty(&admission));
+    }
+
+    #[test]
     fn threads_leave_nothing_behind() {
         let admission = Admission::new(AdmissionLimits::new().max_handshakes(8));
         std::thread::scope(|scope| {

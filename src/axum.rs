@@ -45,6 +45,9 @@ pub type WebSocket = crate::tokio::WebSocket<Stream>;
 
 /// A valid request for a WebSocket; else the extractor rejects with the response that tells the client why not.
 ///
+/// Its options are [`Options::new`], unless the router has others: `router.layer(Extension(options))`. Only with
+/// those does an [observer](Options::observer) hear of requests that are rejected here.
+///
 /// Dropped, it leaves the request to whatever response the handler gives.
 #[must_use = "the client waits for `on_upgrade`, or another response"]
 pub struct WebSocketUpgrade<F = fn(Error)> {
@@ -122,7 +125,7 @@ impl<F> WebSocketUpgrade<F> {
     {
         let Self { upgrade, version, options, protocol, failed } = self;
         let accept = protocol.iter().fold(Accept::new(), |accept, name| accept.subprotocol(name));
-        match upgrade.accept(accept, &options) {
+        match upgrade.options(options).accept(accept) {
             Ok((response, upgrading)) => {
                 ::tokio::spawn(async move {
                     match upgrading.await {
@@ -139,7 +142,7 @@ impl<F> WebSocketUpgrade<F> {
     /// Refuses.
     #[must_use = "the response has to be returned"]
     pub fn reject(self, reject: Reject) -> Response {
-        self.upgrade.reject(reject).map(Body::from)
+        self.upgrade.options(self.options).reject(reject).map(Body::from)
     }
 }
 
@@ -157,11 +160,9 @@ impl<S: Sync> FromRequestParts<S> for WebSocketUpgrade {
 
     fn from_request_parts(parts: &mut Parts, _: &S) -> impl Future<Output = Result<Self, Rejection>> + Send {
         let version = parts.version;
-        ready(match Upgrade::from_parts(parts) {
-            Ok(upgrade) => {
-                let (options, failed) = (Options::new(), drop as fn(Error));
-                Ok(Self { upgrade, version, options, protocol: None, failed })
-            }
+        let options = parts.extensions.get::<Options>().copied().unwrap_or_else(Options::new);
+        ready(match Upgrade::from_parts(parts, &options) {
+            Ok(upgrade) => Ok(Self { upgrade, version, options, protocol: None, failed: drop as fn(Error) }),
             Err(error) => Err(Rejection { error, version }),
         })
     }

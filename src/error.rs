@@ -41,6 +41,8 @@ pub enum Error {
     /// The server takes no WebSockets over HTTP/2: its settings do not have SETTINGS_ENABLE_CONNECT_PROTOCOL
     /// (RFC 8441 §3).
     NoExtendedConnect,
+    /// The server does not choose HTTP/2 where TLS offers it alone (ALPN, RFC 7301).
+    NoHttp2,
     /// The server answered the handshake with something else than an upgrade: here is its answer.
     Refused(Box<Response>),
     /// This server refused a handshake with the HTTP status.
@@ -97,6 +99,7 @@ impl fmt::Display for Error {
             Self::NoExtendedConnect => {
                 f.write_str("the server takes no WebSockets over HTTP/2 (RFC 8441): connect over HTTP/1.1")
             }
+            Self::NoHttp2 => f.write_str("the server does not speak HTTP/2: connect over HTTP/1.1"),
             Self::Refused(response) => {
                 write!(f, "the server refused: {} {}", response.status(), response.reason())
             }
@@ -143,6 +146,7 @@ impl core::error::Error for Error {
             Self::Lost
             | Self::NoRequest
             | Self::NoExtendedConnect
+            | Self::NoHttp2
             | Self::Refused(_)
             | Self::Rejected(_)
             | Self::Timeout(_)
@@ -184,9 +188,11 @@ impl Error {
             Self::Connect(_) => ErrorKind::Unreachable,
             Self::Proxy(_) => ErrorKind::Proxy,
             Self::Tls(_) => ErrorKind::Tls,
-            Self::Refused(_) | Self::Rejected(_) | Self::Redirect(_) | Self::NoExtendedConnect => {
-                ErrorKind::Refused
-            }
+            Self::Refused(_)
+            | Self::Rejected(_)
+            | Self::Redirect(_)
+            | Self::NoExtendedConnect
+            | Self::NoHttp2 => ErrorKind::Refused,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Protocol(_) | Self::Handshake(_) | Self::ProxyHeader(_) => ErrorKind::Peer,
             Self::Send(_) => ErrorKind::Send,
@@ -215,6 +221,7 @@ impl Error {
             | Self::ProxyHeader(_)
             | Self::NoRequest
             | Self::NoExtendedConnect
+            | Self::NoHttp2
             | Self::Reason(_)
             | Self::Rejected(_)
             | Self::Redirect(_)

@@ -12,8 +12,8 @@
 //! #     .header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 //! #     .body(()).unwrap();
 //! # let stream = tokio::io::empty();
-//! let upgrade = Upgrade::new(&request, None)?;
-//! let (response, opening) = upgrade.accept(Accept::new(), &Options::new())?;
+//! let upgrade = Upgrade::new(&request, None, &Options::new())?;
+//! let (response, opening) = upgrade.accept(Accept::new())?;
 //! assert_eq!(response.status(), 101);
 //! // … once the response is written:
 //! let socket = opening.into_socket(stream);
@@ -32,35 +32,64 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::error::Error;
 use crate::options::Options;
 use crate::proto::handshake::{
     self, Accept, BuildError, Fields, HandshakeError, Parsed, Reject, Request as Asked, Via,
 };
-use crate::proto::{Agreement, Connection};
+use crate::proto::{Agreement, Connection, Role};
 use crate::tokio::WebSocket;
 
 /// A valid request for a WebSocket. It follows the rules that [`accept`](crate::tokio::accept) has for its own.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     parsed: Parsed,
+    options: Options,
 }
 
 impl Upgrade {
     /// Checks a request. `protocol` is the `:protocol` of an extended CONNECT, which HTTP libraries hand over each in
-    /// their own way; HTTP/1.1 has none.
+    /// their own way; HTTP/1.1 has none. The options are those of the WebSocket; their
+    /// [observer](Options::observer) hears of a request that breaks a rule, and of one that is rejected.
     ///
     /// # Errors
     /// A [`HandshakeError`] if the request breaks a rule; [`refuse`] makes the response of it.
-    pub fn new<B>(request: &Request<B>, protocol: Option<&str>) -> Result<Self, HandshakeError> {
-        check(request.method(), request.uri(), request.version(), request.headers(), protocol)
+    pub fn new<B>(
+        request: &Request<B>,
+        protocol: Option<&str>,
+        options: &Options,
+    ) -> Result<Self, HandshakeError> {
+        let parsed = check(request.method(), request.uri(), request.version(), request.headers(), protocol);
+        Self::checked(parsed, options)
     }
 
     /// As [`new`](Self::new), for a request without its body.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn from_parts(parts: &Parts, protocol: Option<&str>) -> Result<Self, HandshakeError> {
-        check(&parts.method, &parts.uri, parts.version, &parts.headers, protocol)
+    pub fn from_parts(
+        parts: &Parts,
+        protocol: Option<&str>,
+        options: &Options,
+    ) -> Result<Self, HandshakeError> {
+        Self::checked(check(&parts.method, &parts.uri, parts.version, &parts.headers, protocol), options)
+    }
+
+    fn checked(parsed: Result<Parsed, HandshakeError>, options: &Options) -> Result<Self, HandshakeError> {
+        match parsed {
+            Ok(parsed) => Ok(Self { parsed, options: *options }),
+            Err(error) => {
+                options.observer.refused(Role::Server, &error.clone().into());
+                Err(error)
+            }
+        }
+    }
+
+    /// Other options: such as limits that go by what is asked for.
+    #[must_use]
+    pub const fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
     }
 
     /// The request: what to decide on.
@@ -73,14 +102,22 @@ impl Upgrade {
     ///
     /// # Errors
     /// [`BuildError::SubprotocolNotOffered`].
-    pub fn accept(&self, accept: Accept, options: &Options) -> Result<(Response<()>, Opening), BuildError> {
-        let (answer, agreement) = self.parsed.accept(&options.agree(accept))?;
-        Ok((response(&answer).map(|_| ()), Opening { agreement, options: *options }))
+    pub fn accept(&self, accept: Accept) -> Result<(Response<()>, Opening), BuildError> {
+        match self.parsed.accept(&self.options.agree(accept)) {
+            Ok((answer, agreement)) => {
+                Ok((response(&answer).map(|_| ()), Opening { agreement, options: self.options }))
+            }
+            Err(error) => {
+                self.options.observer.refused(Role::Server, &error.clone().into());
+                Err(error)
+            }
+        }
     }
 
     /// The response that refuses the WebSocket.
     #[must_use]
     pub fn reject(&self, reject: Reject) -> Response<Vec<u8>> {
+        self.options.observer.refused(Role::Server, &Error::Rejected(reject.status()));
         response(&reject.into_response(self.parsed.via()))
     }
 }
@@ -151,7 +188,7 @@ fn check(
     version: Version,
     headers: &HeaderMap,
     protocol: Option<&str>,
-) -> Result<Upgrade, HandshakeError> {
+) -> Result<Parsed, HandshakeError> {
     let via = via(version);
     let mut fields: Fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let mut target = uri.to_string();
@@ -177,7 +214,7 @@ fn check(
         _ => {}
     }
     let request = Asked::new(method.as_str(), &target, fields);
-    Ok(Upgrade { parsed: Parsed::check(request, via)? })
+    Parsed::check(request, via)
 }
 
 /// The same in the types of the crate `http`. All of it was checked, save what it may not hold.

@@ -5,16 +5,22 @@
 //! use taut::http2::Client;
 //! use taut::proto::handshake::ClientRequest;
 //!
-//! // A TLS stream whose ALPN is `h2`; or a plain one, where the server is known to speak HTTP/2.
+//! // The whole way by `taut::tokio::Client`: addresses, proxies, TLS.
+//! let network = taut::tokio::Client::new().bearer("secret")?;
+//! let client = network.http2("wss://example.com").await?;
+//! let mut chat = client.connect(&network.request("wss://example.com/chat")?).await?;
+//! let mut news = client.connect(&network.request("wss://example.com/news")?).await?;
+//! chat.send("hello").await?;
+//!
+//! // Or a stream of one's own: TLS whose ALPN is `h2`, or a plain one, where the server is known to speak HTTP/2.
 //! let client = Client::new(stream, true, taut::Options::new()).await?;
 //! let mut chat = client.connect(&ClientRequest::new("example.com", "/chat")?).await?;
-//! let mut news = client.connect(&ClientRequest::new("example.com", "/news")?).await?;
-//! chat.send("hello").await?;
 //! # Ok(()) }
 //! ```
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,10 +42,10 @@ use h2::{Ping, Reason, RecvStream, SendStream};
 
 use crate::error::{Deadline, Error};
 use crate::options::Options;
-use crate::proto::Connection;
-use crate::proto::handshake::{ClientRequest, Fields, Response};
+use crate::proto::handshake::{ClientRequest, Fields, HandshakeError, Response};
+use crate::proto::{Connection, Role};
 use crate::random::RandomMasks;
-use crate::tokio::{WebSocket, set_nodelay};
+use crate::tokio::{Reached, WebSocket, set_nodelay};
 
 /// A connection of HTTP/2 to a server that takes WebSockets. Its clones share the connection, which ends once they and
 /// all of their WebSockets are dropped.
@@ -50,6 +56,8 @@ use crate::tokio::{WebSocket, set_nodelay};
 pub struct Client {
     requests: SendRequest<Bytes>,
     secure: bool,
+    /// Where subprotocols are offered, the server has to choose one.
+    strict: bool,
     options: Options,
     in_use: InUse,
 }
@@ -71,6 +79,20 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let deadline = deadline(&options);
+        Self::start(stream, secure, false, options, deadline).await
+    }
+
+    async fn start<S>(
+        stream: S,
+        secure: bool,
+        strict: bool,
+        options: Options,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         set_nodelay(&stream);
         let mut builder = Builder::new();
         builder
@@ -79,19 +101,29 @@ impl Client {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(MOST_WRITTEN)
             .max_header_list_size(u32::try_from(options.limits.max_head).unwrap_or(u32::MAX));
-        let started = within(deadline(&options), async {
+        let started = within(deadline, async {
             let (requests, mut connection) = builder.handshake(stream).await.map_err(failure)?;
             let pings = connection.ping_pong();
-            let (in_use, unused) = channel();
-            ::tokio::spawn(drive(connection, unused, options.pace.close_timeout));
+            let mut connection = Box::pin(connection);
             // RFC 9113 §3.4: the server's first frame is SETTINGS, so that they have come when the PONG has.
             if let Some(mut pings) = pings {
-                pings.ping(Ping::opaque()).await.map_err(failure)?;
+                let mut ping = pin!(pings.ping(Ping::opaque()));
+                let settled = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                    // It knows why; the ping only that it is over.
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(failure(error))),
+                    Poll::Ready(Ok(())) => {
+                        Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()))
+                    }
+                    Poll::Pending => ping.as_mut().poll(cx).map_ok(drop).map_err(failure),
+                });
+                settled.await?;
             }
+            let (in_use, unused) = channel();
+            ::tokio::spawn(drive(connection, unused, options.pace.close_timeout));
             if !requests.is_extended_connect_protocol_enabled() {
                 return Err(Error::NoExtendedConnect);
             }
-            Ok(Self { requests, secure, options, in_use: Arc::new(in_use) })
+            Ok(Self { requests, secure, strict, options, in_use: Arc::new(in_use) })
         });
         started.await
     }
@@ -104,6 +136,10 @@ impl Client {
     /// [`Error::Refused`] with the whole answer if the server does not accept, [`Error::Handshake`] if it does so
     /// wrongly; [`Error::Io`], [`Error::Timeout`] after [`Options::handshake_timeout`].
     pub async fn connect(&self, request: &ClientRequest) -> Result<WebSocket<Stream>, Error> {
+        self.options.observer.outcome(Role::Client, self.open(request).await)
+    }
+
+    async fn open(&self, request: &ClientRequest) -> Result<WebSocket<Stream>, Error> {
         let request = self.options.offer(request);
         let head = self.head(&request)?;
         within(deadline(&self.options), async {
@@ -120,6 +156,10 @@ impl Client {
                 return Err(Error::Refused(response.into()));
             }
             let agreement = request.confirm(&fields(&parts.headers))?;
+            let offers = self.strict && request.fields().get("Sec-WebSocket-Protocol").is_some();
+            if offers && agreement.subprotocol().is_none() {
+                return Err(HandshakeError::SubprotocolMissing.into());
+            }
             let connection =
                 Connection::client(self.options.config, RandomMasks::new()).with_agreement(agreement);
             let in_use = self.in_use.clone();
@@ -152,12 +192,34 @@ impl fmt::Debug for Client {
     }
 }
 
+impl crate::tokio::Client {
+    /// Connects to the server of a URI by HTTP/2, for many WebSockets; the path of the URI does not matter. The way
+    /// is that of [`connect`](Self::connect). By `wss://`, `h2` is all that TLS offers (ALPN); by `ws://` and
+    /// `ws+unix://`, the server has to be known to speak HTTP/2 in the open. [`request`](Self::request) makes the
+    /// requests; redirects are not followed.
+    ///
+    /// Cancel safe: dropped, it closes what it opened.
+    ///
+    /// # Errors
+    /// [`Error::NoHttp2`] if the server does not choose HTTP/2, and [`Error::NoExtendedConnect`] if it takes no
+    /// WebSockets over it: use [`connect`](Self::connect). Else as [`connect`](Self::connect) without a handshake.
+    pub fn http2(&self, uri: &str) -> impl Future<Output = Result<Client, Error>> + Send {
+        Box::pin(self.reach_http2(uri, |reached| {
+            let Reached { stream, secure, strict, options, deadline } = reached;
+            Client::start(stream, secure, strict, options, Some(deadline))
+        }))
+    }
+}
+
 /// Runs the connection until it ends; once nobody uses it any more, for so long at most.
-async fn drive<T>(connection: h2::client::Connection<T, Bytes>, in_use: Receiver<()>, time: Duration)
-where
+async fn drive<T>(
+    connection: Pin<Box<h2::client::Connection<T, Bytes>>>,
+    in_use: Receiver<()>,
+    time: Duration,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut connection, mut in_use) = (pin!(connection), pin!(in_use));
+    let (mut connection, mut in_use) = (connection, pin!(in_use));
     // Its error comes from every stream, too.
     let unused = poll_fn(|cx| match connection.as_mut().poll(cx) {
         Poll::Ready(_) => Poll::Ready(false),

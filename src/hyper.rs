@@ -10,11 +10,11 @@
 //! use taut::proto::handshake::Accept;
 //!
 //! async fn handle(mut request: http::Request<Incoming>) -> Result<http::Response<Full<Bytes>>, taut::Error> {
-//!     let upgrade = match Upgrade::new(&mut request) {
+//!     let upgrade = match Upgrade::new(&mut request, &taut::Options::new()) {
 //!         Ok(upgrade) => upgrade,
 //!         Err(error) => return Ok(taut::hyper::refuse(&error, request.version()).map(Full::from)),
 //!     };
-//!     let (response, upgrading) = upgrade.accept(Accept::new(), &taut::Options::new())?;
+//!     let (response, upgrading) = upgrade.accept(Accept::new())?;
 //!     tokio::spawn(async move {
 //!         let mut socket = upgrading.await?;
 //!         while let Some(message) = socket.recv().await? {
@@ -57,6 +57,7 @@ use hyper_util::rt::TokioIo;
 use crate::error::{Deadline, Error};
 use crate::http;
 use crate::options::Options;
+use crate::proto::Role;
 use crate::proto::handshake::{Accept, Reject, Request as Asked};
 use crate::tokio::WebSocket;
 
@@ -68,30 +69,44 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks a request, and takes hyper's [`OnUpgrade`] out of its extensions if it is valid.
+    /// Checks a request, and takes hyper's [`OnUpgrade`] out of its extensions if it is valid. The options are those of
+    /// the WebSocket; their [observer](Options::observer) hears of every handshake that comes to nothing.
     ///
     /// # Errors
     /// [`Error::Handshake`] if the request breaks a rule, [`Error::Unsupported`] if the server gives no upgrade;
     /// [`refuse`] makes the response of both.
-    pub fn new<B>(request: &mut Request<B>) -> Result<Self, Error> {
+    pub fn new<B>(request: &mut Request<B>, options: &Options) -> Result<Self, Error> {
         let protocol = request.extensions().get().map(Protocol::as_str);
-        let upgrade = http::Upgrade::new(request, protocol)?;
-        Self::join(upgrade, request.extensions_mut().remove(), request.version())
+        let upgrade = http::Upgrade::new(request, protocol, options)?;
+        Self::join(upgrade, request.extensions_mut().remove(), request.version(), options)
     }
 
     /// As [`new`](Self::new), for a request without its body.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn from_parts(parts: &mut Parts) -> Result<Self, Error> {
+    pub fn from_parts(parts: &mut Parts, options: &Options) -> Result<Self, Error> {
         let protocol = parts.extensions.get().map(Protocol::as_str);
-        let upgrade = http::Upgrade::from_parts(parts, protocol)?;
-        Self::join(upgrade, parts.extensions.remove(), parts.version)
+        let upgrade = http::Upgrade::from_parts(parts, protocol, options)?;
+        Self::join(upgrade, parts.extensions.remove(), parts.version, options)
     }
 
-    fn join(upgrade: http::Upgrade, stream: Option<OnUpgrade>, version: Version) -> Result<Self, Error> {
-        let stream = stream.ok_or(Error::Unsupported(NO_UPGRADE))?;
+    fn join(
+        upgrade: http::Upgrade,
+        stream: Option<OnUpgrade>,
+        version: Version,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let stream = stream.ok_or(Error::Unsupported(NO_UPGRADE));
+        let stream = options.observer.outcome(Role::Server, stream)?;
         Ok(Self { upgrade, stream, version })
+    }
+
+    /// Other options: such as limits that go by what is asked for.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.upgrade = self.upgrade.options(options);
+        self
     }
 
     /// The request: what to decide on.
@@ -105,15 +120,18 @@ impl Upgrade {
     ///
     /// # Errors
     /// [`Error::Build`] if the client did not offer the subprotocol.
-    pub fn accept(self, accept: Accept, options: &Options) -> Result<(Response<()>, Upgrading), Error> {
-        let (response, opening) = self.upgrade.accept(accept, options)?;
+    pub fn accept(self, accept: Accept) -> Result<(Response<()>, Upgrading), Error> {
+        let (response, opening) = self.upgrade.accept(accept)?;
         let (stream, version) = (self.stream, self.version);
         let upgrading = async move {
-            match timeout(opening.options().handshake_timeout, stream).await {
-                Ok(Ok(upgraded)) => Ok(opening.into_socket(Stream::new(upgraded, version))),
+            let options = *opening.options();
+            let upgraded = match timeout(options.handshake_timeout, stream).await {
+                Ok(Ok(upgraded)) => Ok(upgraded),
                 Ok(Err(error)) => Err(Error::Io(io::Error::other(error))),
                 Err(_) => Err(Error::Timeout(Deadline::Handshake)),
-            }
+            };
+            let upgraded = options.observer.outcome(Role::Server, upgraded)?;
+            Ok(opening.into_socket(Stream::new(upgraded, version)))
         };
         Ok((response, Upgrading(Box::pin(upgrading))))
     }
@@ -276,9 +294,9 @@ impl<D, H> Service<D, H> {
         F: Future<Output = ()> + Send + 'static,
     {
         let version = request.version();
-        let refused = match Upgrade::new(request) {
+        let refused = match Upgrade::new(request, &self.options) {
             Ok(upgrade) => match (self.decide)(upgrade.request()) {
-                Ok(accept) => match upgrade.accept(accept, &self.options) {
+                Ok(accept) => match upgrade.accept(accept) {
                     Ok((response, upgrading)) => {
                         let handle = self.handle.clone();
                         ::tokio::spawn(async move {

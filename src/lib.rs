@@ -88,7 +88,7 @@ pub use tokio::connect;
 
 /// The examples of README.md and of the documents, as tests.
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
-#[doc = include_str!("../README.md")]
+#[cfg_attr(all(feature = "axum", feature = "client", feature = "server"), doc = include_str!("../README.md"))]
 #[doc = include_str!("../docs/deflate.md")]
 #[doc = include_str!("../docs/features.md")]
 #[cfg_attr(feature = "axum", doc = include_str!("../docs/from-axum.md"))]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
-use taut::proto::handshake::{Accept, ClientRequest, Reject, accept_key};
+use taut::proto::handshake::{Accept, Answer, ClientRequest, Reject, accept_key};
 use taut::proto::{ChunkData, CloseCode, CloseFrame, Config, Delivery, Event, Message, Role, SendErrorKind};
-use taut::tokio::{Incoming, Options, WebSocket, accept, accept_with, connect_over};
+use taut::tokio::{Arrival, Incoming, Options, WebSocket, accept, accept_with, connect_over};
 use taut::{Deadline, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local};
@@ -544,27 +544,55 @@ type Handshake = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
 type Opening = fn(Transport) -> Handshake;
 
-fn servers() -> [(&'static str, Opening); 5] {
+/// Each with the request it is for, and the end of its answer.
+fn servers() -> [(&'static str, &'static str, &'static str, Opening); 8] {
     [
-        ("accept", |stream| Box::pin(async { accept(stream).await.map(drop) })),
-        ("accept_with", |stream| {
+        ("accept", REQUEST, "\r\n\r\n", |stream| Box::pin(async { accept(stream).await.map(drop) })),
+        ("accept_with", REQUEST, "\r\n\r\n", |stream| {
             Box::pin(async { accept_with(stream, Options::new(), |_| Ok(Accept::new())).await.map(drop) })
         }),
-        ("accept_with, refused", |stream| {
+        ("accept_with, refused", REQUEST, "no", |stream| {
             Box::pin(async {
                 accept_with(stream, Options::new(), |_| Err(Reject::new(403).unwrap().body("no")))
                     .await
                     .map(drop)
             })
         }),
-        ("Incoming::accept", |stream| {
+        ("Incoming::accept", REQUEST, "\r\n\r\n", |stream| {
             Box::pin(async {
                 Incoming::read(stream, Options::new()).await?.accept(Accept::new()).await.map(drop)
             })
         }),
-        ("Incoming::reject", |stream| {
+        ("Incoming::reject", REQUEST, "\r\n\r\n", |stream| {
             Box::pin(async {
                 Incoming::read(stream, Options::new()).await?.reject(Reject::new(403).unwrap()).await
+            })
+        }),
+        ("Arrival::read", REQUEST, "\r\n\r\n", |stream| {
+            Box::pin(async {
+                match Arrival::read(stream, Options::new()).await? {
+                    Some(Arrival::WebSocket(incoming)) => incoming.accept(Accept::new()).await.map(drop),
+                    other => panic!("{other:?}"),
+                }
+            })
+        }),
+        ("Plain::answer", PLAIN, "well", |stream| {
+            Box::pin(async {
+                match Arrival::read(stream, Options::new()).await? {
+                    Some(Arrival::Plain(plain)) => plain.answer(Answer::new(200).unwrap().body("well")).await,
+                    other => panic!("{other:?}"),
+                }
+            })
+        }),
+        ("Plain::refuse", PLAIN, "\n", |stream| {
+            Box::pin(async {
+                match Arrival::read(stream, Options::new()).await? {
+                    Some(Arrival::Plain(plain)) => {
+                        assert!(matches!(plain.refuse().await, Error::Handshake(_)));
+                        Ok(())
+                    }
+                    other => panic!("{other:?}"),
+                }
             })
         }),
     ]
@@ -573,9 +601,11 @@ fn servers() -> [(&'static str, Opening); 5] {
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+const PLAIN: &str = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_accept_ends_the_stream() {
-    for (name, server) in servers() {
+    for (name, request, end, server) in servers() {
         let mut polls = 0;
         let whole = loop {
             polls += 1;
@@ -583,7 +613,7 @@ async fn a_dropped_accept_ends_the_stream() {
             let stream = stream.reading(Turns::pieces(20)).writing(Turns::pieces(20));
             let client = async {
                 // The server may be gone already.
-                let _ = peer.write_all(REQUEST.as_bytes()).await;
+                let _ = peer.write_all(request.as_bytes()).await;
                 let _ = peer.shutdown().await;
                 let mut answer = Vec::new();
                 let _ = peer.read_to_end(&mut answer).await;
@@ -596,7 +626,7 @@ async fn a_dropped_accept_ends_the_stream() {
             assert!(polls < 10_000, "{name} never ends");
         };
         assert!(polls > 20, "{name} was dropped at {polls} polls");
-        assert!(whole.ends_with(b"\r\n\r\n") || whole.ends_with(b"no"), "{name}: {whole:?}");
+        assert!(whole.ends_with(end.as_bytes()), "{name}: {whole:?}");
     }
 }
 

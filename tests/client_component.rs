@@ -2,6 +2,8 @@
 
 #![cfg(feature = "client")]
 
+#[path = "client_component/cancellation.rs"]
+mod cancellation;
 #[path = "client_component/delivery.rs"]
 mod delivery;
 #[path = "client_component/ending.rs"]

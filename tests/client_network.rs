@@ -10,6 +10,9 @@ mod cancellation;
 #[cfg(feature = "rustls-ring")]
 #[path = "support/certificates.rs"]
 mod certificates;
+#[cfg(all(feature = "http2", feature = "hyper"))]
+#[path = "client_network/http2.rs"]
+mod http2;
 #[path = "client_network/network.rs"]
 mod network;
 #[path = "client_network/proxies.rs"]

@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt::{Debug, Display};
 
-use bytes::{Buf, Bytes};
-use support::{Take, connection, frame, replay};
+use bytes::{Buf, Bytes, BytesMut};
+use support::{Take, connection, drain, frame, replay};
 use taut::proto::frame::OpCode;
 use taut::proto::handshake::{
-    Accept, BuildError, ClientHandshake, ClientRequest, Reject, ServerHandshake, accept_key,
+    Accept, Answer, BuildError, ClientHandshake, ClientRequest, Reject, ServerHandshake, accept_key,
 };
 use taut::proto::{
     Agreement, ChunkDataRef, ChunkRef, CloseCode, CloseFrame, Config, Deflate, Delivery, Event, EventRef,
@@ -73,6 +73,8 @@ fn errors_of_the_caller_say_what_to_do() {
         (SendErrorKind::Closed, "open a new one"),
         (SendErrorKind::Full, "flush"),
         (SendErrorKind::ControlTooLong, "shorten"),
+        (SendErrorKind::ControlFragmented, "set FIN"),
+        (SendErrorKind::ReservedBit, "clear it"),
         (SendErrorKind::MessageInProgress, "last fragment"),
         (SendErrorKind::InvalidUtf8, "binary"),
     ];
@@ -85,7 +87,7 @@ fn errors_of_the_caller_say_what_to_do() {
     assert_says(not_text, &["byte 2"]);
 
     let request = || ClientRequest::new("a", "/").unwrap();
-    let built: [(BuildError, &str); 8] = [
+    let built: [(BuildError, &str); 9] = [
         (ClientRequest::new("", "/").unwrap_err(), "host"),
         (ClientRequest::new("a", "no").unwrap_err(), "target"),
         (request().field("no token", "").unwrap_err(), "no token"),
@@ -94,6 +96,7 @@ fn errors_of_the_caller_say_what_to_do() {
         (request().subprotocol("no token").unwrap_err(), "no token"),
         (request().subprotocol("a").unwrap().subprotocol("a").unwrap_err(), "twice"),
         (Reject::new(200).unwrap_err(), "300 to 599"),
+        (Answer::new(101).unwrap_err(), "200 to 599"),
     ];
     for (error, what) in built {
         assert_says(&error, &[what]);
@@ -131,6 +134,9 @@ fn payloads_and_credentials_stay_out_of_logs() {
     assert_silent(&Prepared::text(SECRET), &["Text", "len: 25"]);
     let rejected = Reject::new(403).unwrap().field("X-Token", SECRET).unwrap().body(SECRET);
     assert_silent(&rejected, &["403", "25"]);
+    let answer = Answer::new(200).unwrap().field("X-Token", SECRET).unwrap().body(SECRET);
+    assert_eq!(answer.status(), 200);
+    assert_silent(&answer, &["200", "25"]);
     // The request of a client may have its key and its cookies.
     let request = ClientRequest::new("a", "/").unwrap().field("Cookie", SECRET).unwrap();
     let mut client = ClientHandshake::new(&request, [7; 16]);
@@ -270,6 +276,54 @@ fn s8_1_texts_of_any_size_are_checked() {
             }
         }
     }
+}
+
+/// The loop of those who have one buffer for many connections, beside that of those who feed.
+#[test]
+fn lent_buffers_give_the_same_as_fed_bytes() {
+    let payloads = [0, 5, 3_000, 70_000, 300_000, 1, 200_000, 9].map(|len| vec![b'x'; len]);
+    let wire: Vec<u8> =
+        payloads.iter().flat_map(|payload| frame(Role::Client, true, OpCode::Binary, payload)).collect();
+    for step in [1_000, 65_536, 250_000] {
+        let mut lent = connection(Role::Server, Config::new());
+        let mut fed = connection(Role::Server, Config::new());
+        let (mut came, mut own, mut shared) = (Vec::new(), 0, BytesMut::new());
+        for bytes in wire.chunks(step) {
+            if lent.wants_own_input() {
+                own += 1;
+                lent.large_input().extend_from_slice(bytes);
+            } else {
+                let mut buffer = lent.reclaim_input().unwrap_or(shared);
+                buffer.clear();
+                buffer.extend_from_slice(lent.unparsed());
+                buffer.extend_from_slice(bytes);
+                lent.lend_input(buffer);
+            }
+            fed.feed(bytes);
+            while let Some(event) = lent.next_event().unwrap() {
+                assert_eq!(fed.next_event().unwrap(), Some(event.clone()));
+                came.push(event);
+            }
+            assert_eq!(fed.next_event().unwrap(), None);
+            assert_eq!(lent.unfinished(), fed.unfinished());
+            shared = lent.reclaim_input().unwrap_or_default();
+        }
+        let whole = payloads.iter().map(|payload| Event::Message(Message::binary(payload.clone())));
+        assert!(came == whole.collect::<Vec<_>>());
+        assert!(own > 0, "{step}");
+    }
+}
+
+#[test]
+fn what_an_adapter_fails_by_is_told_to_both_ends() {
+    let mut server = connection(Role::Server, Config::new());
+    server.fail(ProtocolError::TooSlow);
+    assert_eq!(server.next_event().unwrap_err(), ProtocolError::TooSlow);
+    let close = drain(&mut server);
+    assert_eq!((close[0], &close[2..4]), (0x88, &1008_u16.to_be_bytes()[..]));
+    // Only the first counts.
+    server.fail(ProtocolError::OverBudget);
+    assert_eq!(server.next_event().unwrap_err(), ProtocolError::TooSlow);
 }
 
 /// RFC 9110 §15.

@@ -336,3 +336,23 @@ async fn halves_are_a_stream_and_a_sink() {
     closed.unwrap();
     ends(echo).await.unwrap().unwrap();
 }
+
+/// The first in the queue has what it waited for, by a receiver that looked once, and neither comes by again.
+#[tokio::test(start_paused = true)]
+async fn who_was_woken_and_does_not_come_holds_nobody_up() {
+    let (near, far) = pair(10);
+    let (mut receive, mut first) = socket(Role::Server, Config::new(), near).into_split();
+    let mut second = first.clone();
+    first.feed("x".repeat(10)).unwrap();
+    assert!(once(SinkExt::<Message>::flush(&mut first)).await.is_none(), "2 bytes wait");
+    let task = tokio::spawn(async move { second.send("y".repeat(20)).await });
+    settle().await;
+    let mut wire = far.pull();
+    assert!(once(receive.recv()).await.is_none());
+    for _ in 0..4 {
+        settle().await;
+        wire.extend(far.pull());
+    }
+    ends(task).await.unwrap().unwrap();
+    assert_eq!(written(&wire).len(), 2);
+}

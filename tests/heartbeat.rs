@@ -161,6 +161,26 @@ async fn a_ping_that_cannot_be_written_waits_for_no_answer() {
     drop(far);
 }
 
+/// A ping for which there was no room in the queue has no answer that could be late.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_was_not_sent_waits_for_no_answer() {
+    let (near, far) = pair(10);
+    let options = BEAT.write_timeout(Duration::from_secs(120));
+    let mut socket = WebSocket::new(near, connection(Role::Server, Config::new().max_queued(50)), &options);
+    socket.feed("x".repeat(100)).unwrap();
+    let task = tokio::spawn(end(socket, Way::Recv));
+    sleep(Duration::from_secs(31)).await;
+    // It is slow, and alive, and sees no ping yet.
+    let mut wire = Vec::new();
+    for second in 31..69 {
+        sleep(Duration::from_secs(1)).await;
+        wire.extend(far.pull());
+        assert!(!task.is_finished(), "told of as silent after {second} s");
+    }
+    let seen = replay(&mut connection(Role::Client, Config::new()), &wire, &[], Take::Owned).messages;
+    assert!(matches!(seen[..], [Message::Text(_), Message::Ping(_)]), "{seen:?}");
+}
+
 /// An application that was busy for long looks at what came meanwhile.
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_misses_nothing() {
@@ -186,7 +206,7 @@ async fn nobody_is_pinged_unasked() {
 #[tokio::test(start_paused = true)]
 async fn the_time_for_an_answer_begins_when_the_ping_is_written() {
     // With room in the queue for the ping, and without.
-    for max_queued in [1 << 20, 50] {
+    for (max_queued, alive) in [(1 << 20, 9), (50, 15)] {
         let options = BEAT.write_timeout(Duration::from_secs(1000));
         let (near, far) = pair(10);
         let engine = connection(Role::Server, Config::new().max_queued(max_queued));
@@ -194,11 +214,11 @@ async fn the_time_for_an_answer_begins_when_the_ping_is_written() {
         socket.feed("x".repeat(100)).unwrap();
         assert!(timeout(Duration::from_secs(49), socket.recv()).await.is_err());
         let mut came = 0;
-        while came < 104 {
+        while came < 102 {
             came += far.pull().len();
             let _ = timeout(Duration::from_millis(1), socket.recv()).await;
         }
-        for _ in 0..9 {
+        for _ in 0..alive {
             assert!(timeout(Duration::from_secs(1), socket.recv()).await.is_err(), "{max_queued}");
             far.pull();
         }

@@ -95,7 +95,7 @@ fn the_rules_are_those_of_our_own_handshake() {
         let mut handshake = ServerHandshake::new();
         handshake.feed((head + "\r\n").as_bytes());
         let own = handshake.poll().map(|pending| pending.expect("the head is whole").request().clone());
-        let parsed = Upgrade::new(&request.body(()).unwrap(), None);
+        let parsed = Upgrade::new(&request.body(()).unwrap(), None, &Options::new());
         assert_eq!(parsed.map(|upgrade| upgrade.request().clone()), own, "{method} {name}: {values:?}");
     }
 }
@@ -107,7 +107,7 @@ fn versions_and_targets() {
         for (name, value) in FIELDS {
             request = request.header(name, value);
         }
-        Upgrade::new(&request.body(()).unwrap(), protocol).map(|_| ())
+        Upgrade::new(&request.body(()).unwrap(), protocol, &Options::new()).map(|_| ())
     };
     assert_eq!(check(Version::HTTP_11, "/chat", None), Ok(()));
     assert_eq!(check(Version::HTTP_11, "http://server.example.com/chat", None), Ok(()));
@@ -124,10 +124,10 @@ fn answers_are_those_of_rfc6455() {
         request = request.header(name, value);
     }
     let request = request.header("sec-websocket-extensions", "permessage-deflate").body(()).unwrap();
-    let upgrade = Upgrade::new(&request, None).unwrap();
+    let options = Options::new().deflate(Deflate::no_context_takeover());
+    let upgrade = Upgrade::new(&request, None, &options).unwrap();
     let accept = Accept::new().subprotocol("superchat").field("Set-Cookie", "a=b").unwrap();
-    let (response, opening) =
-        upgrade.accept(accept, &Options::new().deflate(Deflate::no_context_takeover())).unwrap();
+    let (response, opening) = upgrade.accept(accept).unwrap();
     let headers: Vec<_> =
         response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     assert_eq!((response.status().as_u16(), response.version()), (101, Version::HTTP_11));
@@ -147,7 +147,7 @@ fn answers_are_those_of_rfc6455() {
     );
     assert_eq!(opening.agreement().subprotocol(), Some("superchat"));
     assert!(opening.agreement().deflate().is_some());
-    assert!(upgrade.accept(Accept::new().subprotocol("other"), &Options::new()).is_err());
+    assert!(upgrade.accept(Accept::new().subprotocol("other")).is_err());
 
     let status = |response: &http::Response<Vec<u8>>| response.status().as_u16();
     let field = |response: &http::Response<Vec<u8>>, name: &str| {
@@ -176,8 +176,8 @@ async fn a_socket_over_what_is_left_of_the_connection() {
     for (name, value) in FIELDS {
         request = request.header(name, value);
     }
-    let upgrade = Upgrade::new(&request.body(()).unwrap(), None).unwrap();
-    let (_, opening) = upgrade.accept(Accept::new(), &Options::new()).unwrap();
+    let upgrade = Upgrade::new(&request.body(()).unwrap(), None, &Options::new()).unwrap();
+    let (_, opening) = upgrade.accept(Accept::new()).unwrap();
     let (ours, mut theirs) = duplex(1 << 10);
     // A frame that the HTTP library had read a part of.
     let mut socket = opening.into_socket_with(ours, b"\x81\x82\0\0\0");
@@ -381,4 +381,49 @@ async fn connecting_over_http2_can_be_dropped() {
     assert!(dropped_at(0, client.connect(&asking())).await.is_none());
     drop(client);
     while !server.is_ended().await {}
+}
+
+/// Dropped before its first poll or at any other, the socket to come ends the connection.
+#[tokio::test(start_paused = true)]
+async fn upgrading_can_be_dropped() {
+    let mut dropped = 0;
+    for polls in 0.. {
+        let (ours, theirs) = duplex(16);
+        let (told, mut upgrades) = unbounded_channel();
+        let service = hyper::service::service_fn(move |mut request| {
+            let upgrade = taut::hyper::Upgrade::new(&mut request, &Options::new()).unwrap();
+            let (response, upgrading) = upgrade.accept(Accept::new()).unwrap();
+            told.send(upgrading).unwrap();
+            async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok::<_, Error>(response.map(|()| String::new()))
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(hyper_util::rt::TokioIo::new(theirs), service)
+            .with_upgrades();
+        let serving = tokio::spawn(connection);
+        let client = tokio::spawn(async move {
+            let mut socket = connect_over(ours, &asking(), Options::new()).await?;
+            socket.recv().await
+        });
+        let upgrading = upgrades.recv().await.unwrap();
+        let opened = match polls {
+            0 => {
+                drop(upgrading);
+                None
+            }
+            _ => dropped_at(polls - 1, upgrading).await,
+        };
+        if let Some(socket) = opened {
+            socket.unwrap().send("Hi").await.unwrap();
+            assert_eq!(client.await.unwrap().unwrap(), Some(Message::text("Hi")));
+            break;
+        }
+        dropped += 1;
+        let lost = timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
+        assert!(matches!(lost, Err(Error::Lost | Error::Io(_) | Error::Handshake(_))), "{lost:?}");
+        serving.await.unwrap().unwrap();
+    }
+    assert!(dropped >= 2, "{dropped}");
 }

@@ -231,6 +231,94 @@ fn blocking_sockets_are_heard_as_well() {
     assert_eq!(client.lines(), [format!("Client refused: {}", refused.unwrap_err())]);
 }
 
+/// Requests that others have parsed: each that comes to nothing is heard once.
+#[cfg(feature = "axum")]
+mod parsed {
+    use axum::extract::FromRequestParts;
+    use http::Request;
+    use hyper_util::rt::TokioIo;
+    use taut::axum::WebSocketUpgrade;
+    use taut::http::Upgrade;
+
+    use super::*;
+
+    fn request(version: &str) -> Request<()> {
+        let mut request = Request::get("/").header("host", "localhost").header("upgrade", "websocket");
+        request = request.header("connection", "upgrade").header("sec-websocket-version", version);
+        request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").body(()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_http() {
+        let server = Heard::new();
+        let error = Upgrade::new(&request("12"), None, &server.options()).unwrap_err();
+        assert_eq!(server.lines(), [format!("Server refused: {}", Error::from(error))]);
+        let server = Heard::new();
+        let parts = request("12").into_parts().0;
+        let error = Upgrade::from_parts(&parts, None, &server.options()).unwrap_err();
+        assert_eq!(server.lines(), [format!("Server refused: {}", Error::from(error))]);
+        let server = Heard::new();
+        let upgrade = Upgrade::new(&request("13"), None, &server.options()).unwrap();
+        drop(upgrade.reject(Reject::new(403).unwrap()));
+        let error = upgrade.accept(Accept::new().subprotocol("chat")).unwrap_err();
+        let lines = [Error::Rejected(403), error.into()].map(|error| format!("Server refused: {error}"));
+        assert_eq!(server.lines(), lines);
+        // Others hear of it once there are other options.
+        let other = Heard::new();
+        drop(upgrade.options(other.options()).reject(Reject::new(403).unwrap()));
+        assert_eq!((server.lines().len(), other.lines().len()), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_hyper() {
+        for (version, sentence) in [("12", "version"), ("13", "gives no upgrade")] {
+            let server = Heard::new();
+            let error = taut::hyper::Upgrade::new(&mut request(version), &server.options()).unwrap_err();
+            let mut parts = request(version).into_parts().0;
+            taut::hyper::Upgrade::from_parts(&mut parts, &server.options()).unwrap_err();
+            assert_eq!(server.lines(), vec![format!("Server refused: {error}"); 2]);
+            assert!(server.lines()[0].contains(sentence), "{error}");
+        }
+
+        // A response that never is sent, and a client that goes away before it.
+        for leaves in [false, true] {
+            let server = Heard::new();
+            let (mut here, there) = duplex(1 << 16);
+            let (told, mut upgrades) = tokio::sync::mpsc::unbounded_channel();
+            let service = hyper::service::service_fn(move |mut request| {
+                let upgrade = taut::hyper::Upgrade::new(&mut request, &server.options()).unwrap();
+                told.send(upgrade.accept(Accept::new()).unwrap().1).unwrap();
+                std::future::pending::<Result<http::Response<String>, Error>>()
+            });
+            let builder = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(builder.serve_connection(TokioIo::new(there), service).with_upgrades());
+            let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+            here.write_all(head.as_bytes()).await.unwrap();
+            let upgrading = upgrades.recv().await.unwrap();
+            let _stays = if leaves {
+                drop(here);
+                None
+            } else {
+                Some(here)
+            };
+            let error = upgrading.await.unwrap_err();
+            assert_eq!(matches!(error, Error::Timeout(Deadline::Handshake)), !leaves, "{error:?}");
+            assert_eq!(server.lines(), [format!("Server refused: {error}")]);
+        }
+    }
+
+    /// The options that the router has beside the handler.
+    #[tokio::test]
+    async fn on_axum() {
+        let server = Heard::new();
+        let mut parts = request("12").into_parts().0;
+        parts.extensions.insert(server.options());
+        let rejection = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.unwrap_err();
+        assert_eq!(server.lines(), [format!("Server refused: {}", rejection.error())]);
+    }
+}
+
 #[cfg(feature = "tracing")]
 mod traced {
     use std::cell::RefCell;

@@ -236,7 +236,17 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
     let (mut near_receive, mut send) = socket(Role::Server, near).into_split();
     let mut far = socket(Role::Client, far.buffered());
     let sending = tokio::spawn(async move {
-        let mut writer = send.send_stream(Kind::Binary).await.unwrap();
+        // Another's message takes its time to end.
+        let mut other = send.clone();
+        let first = other.send_stream(Kind::Binary).await.unwrap();
+        assert!(once(send.send_stream(Kind::Binary)).await.is_none(), "one stream at a time");
+        shut(first).await;
+        let mut writer = loop {
+            match once(send.send_stream(Kind::Binary)).await {
+                Some(writer) => break writer.unwrap(),
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
         let mut at = 0_u64;
         while at < 2_000 {
             let block: Vec<u8> = (at..(at + 50).min(2_000)).map(byte).collect();
@@ -248,15 +258,35 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        while once(writer.shutdown()).await.is_none() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        drop(writer);
+        shut(writer).await;
         send
     });
-    let receiving = tokio::spawn(async move { while let Ok(Some(_)) = near_receive.recv().await {} });
+    let receiving = tokio::spawn(async move {
+        let mut drops = 0;
+        let mut reader = loop {
+            match once(near_receive.recv_stream()).await {
+                Some(reader) => break reader.unwrap().unwrap(),
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            drops += 1;
+        };
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        (text, drops)
+    });
     far.feed(Message::Ping(b"?"[..].into())).unwrap();
-    let mut reader = ends(far.recv_stream()).await.unwrap().unwrap();
+    let mut first = ends(far.recv_stream()).await.unwrap().unwrap();
+    assert_eq!(ends(first.read(&mut [0; 11])).await.unwrap(), 0);
+    drop(first);
+    let mut drops = 0;
+    let mut reader = loop {
+        match ends(once(far.recv_stream())).await {
+            Some(reader) => break reader.unwrap().unwrap(),
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+        drops += 1;
+    };
+    assert!(drops > 0, "it came at once");
     let (mut got, mut block) = (0, [0; 11]);
     loop {
         match once(reader.read(&mut block)).await {
@@ -273,8 +303,18 @@ async fn reads_and_writes_that_are_dropped_lose_nothing() {
         }
     }
     assert_eq!(got, 2_000);
-    ends(sending).await.unwrap();
-    receiving.abort();
+    let _send = ends(sending).await.unwrap();
+    ends(far.send("to the half")).await.unwrap();
+    let (text, drops) = ends(receiving).await.unwrap();
+    assert_eq!(text, "to the half");
+    assert!(drops > 10, "{drops}");
+}
+
+/// Ends the message, dropped at every `Pending`.
+async fn shut(mut writer: impl tokio::io::AsyncWrite + Unpin) {
+    while once(writer.shutdown()).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Others have their turn when the message has ended, and not between its fragments.

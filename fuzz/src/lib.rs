@@ -2,7 +2,7 @@
 //!
 //! `receive` takes frames, `deflate` takes compressed streams, `compress` sends messages, `pair` has two
 //! connections talk, `differential` compares with other libraries. `header`, `mask` and `utf8`
-//! are the parts; `client_handshake`, `server_handshake` and `extensions` come before the first frame.
+//! are the parts; `uri`, `proxies`, `client_handshake`, `server_handshake` and `extensions` come before the first frame.
 
 #![deny(unsafe_code)]
 
@@ -20,9 +20,11 @@ pub mod input;
 pub mod mask;
 pub mod model;
 pub mod pair;
+pub mod proxies;
 pub mod receive;
 pub mod script;
 pub mod seeds;
 mod sent;
 pub mod server_handshake;
+pub mod uri;
 pub mod utf8;

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use taut_fuzz::{
-    client_handshake, compress, deflate, differential, extensions, header, input, mask, pair, receive, seeds,
-    server_handshake, utf8,
+    client_handshake, compress, deflate, differential, extensions, header, input, mask, pair, proxies,
+    receive, seeds, server_handshake, uri, utf8,
 };
 
 /// The tests of one target.
@@ -60,6 +60,8 @@ target!(client_handshake_, client_handshake::Input, client_handshake::seeds, cli
 target!(server_handshake_, server_handshake::Input, server_handshake::seeds, server_handshake::check);
 target!(pair_, pair::input::Input, pair::seeds::pair, pair::check);
 target!(differential_, input::Input, differential::seeds::differential, differential::check);
+target!(uri_, uri::Input, uri::seeds, uri::check);
+target!(proxies_, proxies::Input, proxies::seeds, proxies::check);
 target!(extensions_, extensions::Input, extensions::seeds, extensions::check);
 
 /// A target, and how its inputs are made.

@@ -97,13 +97,15 @@ impl Builder {
         self
     }
 
-    /// How many messages, and bytes of payload, may wait for the application, one message beyond. Default: 1,024 and 4 MiB.
+    /// How many messages, and bytes of payload, may wait for the application, one message beyond. Default: 1,024 and
+    /// 4 MiB.
     pub fn incoming(mut self, messages: usize, bytes: usize) -> Self {
         self.incoming = Incoming { messages: messages.max(1), bytes: bytes.max(1) };
         self
     }
 
-    /// Lets [`Handle::deliver`] send messages that the server acknowledges. Default: none.
+    /// Lets [`Handle::deliver`] send messages that the server acknowledges, such as by
+    /// [`JsonAcknowledge`](super::JsonAcknowledge). Default: none.
     pub fn acknowledge(mut self, scheme: impl Acknowledge) -> Self {
         self.acknowledge = Some(Box::new(scheme));
         self

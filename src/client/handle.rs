@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
+use core::ptr;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
@@ -21,7 +22,7 @@ use super::delivery::Tag;
 use super::error::{RequestError, Undelivered, Unsent, UnsentKind};
 use super::outbox::{Item, Queued};
 use super::replies::Envelope;
-use super::shared::Shared;
+use super::shared::{Refusal, Shared};
 use super::update::{Ended, Update};
 use crate::proto::{CloseCode, CloseFrame, Message, ReasonTooLong, Utf8Bytes};
 
@@ -45,17 +46,7 @@ impl Handle {
     /// # Errors
     /// [`Unsent`] hands the message back: the client has ended, or is closing, or this is a Close.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
-        let mut message = message.into();
-        loop {
-            // In the queue before the look at the room, so that none is missed.
-            let mut room = pin!(self.shared.room.notified());
-            room.as_mut().enable();
-            match self.try_send(message) {
-                Err(unsent) if unsent.kind() == UnsentKind::Full => message = unsent.into_message(),
-                taken => return taken,
-            }
-            room.await;
-        }
+        self.push(Item { message: sendable(message.into())?, tag: None }).await
     }
 
     /// A text message: see [`send`](Self::send).
@@ -88,11 +79,8 @@ impl Handle {
     /// # Errors
     /// [`Unsent`] hands the message back: there is no room, the client has ended, or is closing, or this is a Close.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
-        let message = message.into();
-        match self.refusal(&message) {
-            Some(kind) => Err(Unsent::new(kind, message)),
-            None => self.push(Item { message, tag: None }),
-        }
+        let item = Item { message: sendable(message.into())?, tag: None };
+        self.shared.push(item).map_err(|(refusal, item)| unsent(refusal, item))
     }
 
     /// Sends a message and waits for the server's acknowledgement. If the connection is lost first, it is sent again on
@@ -103,24 +91,10 @@ impl Handle {
     pub async fn deliver(&self, message: impl Into<Message>) -> Result<(), Undelivered> {
         let Some(scheme) = &self.shared.acknowledge else { return Err(Undelivered::NoScheme) };
         let id = self.shared.lock().ids.next();
-        let message = scheme.wrap(&id, message.into());
-        if let Some(kind) = self.refusal(&message) {
-            return Err(Unsent::new(kind, message).into());
-        }
+        let message = sendable(scheme.wrap(&id, message.into()))?;
         let (tag, acknowledged) = Tag::new(id);
-        let mut item = Item { message, tag: Some(tag) };
-        loop {
-            let mut room = pin!(self.shared.room.notified());
-            room.as_mut().enable();
-            match self.shared.push(item) {
-                Ok(_) => break,
-                Err(back) => item = back,
-            }
-            room.await;
-            if let Some(kind) = self.refusal(&item.message) {
-                return Err(Unsent::new(kind, item.message).into());
-            }
-        }
+        // One that was dropped for others is told as lost.
+        let _ = self.push(Item { message, tag: Some(tag) }).await?;
         match acknowledged.await {
             Ok(answer) => answer.map_err(Undelivered::Refused),
             Err(_) => Err(Undelivered::Lost),
@@ -165,11 +139,12 @@ impl Handle {
     /// with the connection. Another message under the same key takes its place.
     ///
     /// # Errors
-    /// [`UnsentKind::Full`] with 10,000 of them, and as [`try_send`](Self::try_send).
+    /// [`UnsentKind::Full`] with 10,000 of them, or with 20,000 changes that the server does not take; and as
+    /// [`try_send`](Self::try_send).
     pub fn subscribe(&self, key: &str, message: impl Into<Message>) -> Result<(), Unsent> {
-        let message = message.into();
-        if let Some(kind) = self.refusal(&message) {
-            return Err(Unsent::new(kind, message));
+        let message = sendable(message.into())?;
+        if self.shared.lock().is_leaving() {
+            return Err(Unsent::new(UnsentKind::Ended, message));
         }
         if self.shared.subscribe(key, message.clone()) {
             Ok(())
@@ -219,19 +194,30 @@ impl Handle {
         }
     }
 
-    fn push(&self, item: Item) -> Result<Queued, Unsent> {
-        self.shared.push(item).map_err(|item| Unsent::new(UnsentKind::Full, item.message))
-    }
-
-    fn refusal(&self, message: &Message) -> Option<UnsentKind> {
-        let state = self.shared.lock();
-        match message {
-            Message::Close(_) => Some(UnsentKind::Control),
-            Message::Ping(payload) | Message::Pong(payload) if payload.len() > 125 => {
-                Some(UnsentKind::Control)
+    /// Takes a message as soon as there is room.
+    async fn push(&self, mut item: Item) -> Result<Queued, Unsent> {
+        let mut room = &self.shared.room;
+        loop {
+            // In the queue before the look at the room, so that none is missed.
+            let mut woken = pin!(room.notified());
+            woken.as_mut().enable();
+            let (refusal, back) = match self.shared.push(item) {
+                Ok(queued) => return Ok(queued),
+                Err(refused) => refused,
+            };
+            item = back;
+            let needed = match refusal {
+                Refusal::Full => &self.shared.room,
+                Refusal::Unacknowledged => &self.shared.acknowledged,
+                Refusal::Ended => return Err(unsent(refusal, item)),
+            };
+            if ptr::eq(needed, room) {
+                woken.await;
+            } else {
+                // What this one was woken for is for the next.
+                room.notify_one();
+                room = needed;
             }
-            _ if state.ended.is_some() || state.closing.is_some() => Some(UnsentKind::Ended),
-            _ => None,
         }
     }
 
@@ -251,6 +237,25 @@ impl Handle {
         }
         reply.await.map_err(|_| RequestError::Lost)
     }
+}
+
+/// The message, if it is one that an application sends.
+fn sendable(message: Message) -> Result<Message, Unsent> {
+    match &message {
+        Message::Close(_) => Err(Unsent::new(UnsentKind::Control, message)),
+        Message::Ping(payload) | Message::Pong(payload) if payload.len() > 125 => {
+            Err(Unsent::new(UnsentKind::Control, message))
+        }
+        _ => Ok(message),
+    }
+}
+
+fn unsent(refusal: Refusal, item: Item) -> Unsent {
+    let kind = match refusal {
+        Refusal::Full | Refusal::Unacknowledged => UnsentKind::Full,
+        Refusal::Ended => UnsentKind::Ended,
+    };
+    Unsent::new(kind, item.message)
 }
 
 impl Clone for Handle {

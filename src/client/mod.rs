@@ -19,7 +19,7 @@
 //!
 //! **What is sent how often.** A message is handed to one connection, once ([`Handle::send`]): if that is lost before
 //! all was written, [`Update::Lost`] hands it back. One that is to be acknowledged ([`Handle::deliver`]) is sent until
-//! it is, under one id, by which the server takes it once.
+//! it is, under one id, by which the server takes it once: [`JsonAcknowledge`] and `taut::server::Router` agree on how.
 //!
 //! **Deadlines.** Those of [`Options`](crate::Options) hold for each connection; a silent server is found by their
 //! heartbeat, and a frozen one by the deadline of writes.

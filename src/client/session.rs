@@ -8,13 +8,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use ::tokio::time::{Instant, Sleep, sleep, sleep_until};
 use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::backoff::Backoff;
+use super::delivery::size;
 use super::outbox::Due;
 use super::shared::{Next, Shared};
 use super::update::{Cause, Decision, Ended, Loss, Update};
@@ -143,6 +144,8 @@ struct Serving<'a> {
     socket: WebSocket<NetworkStream>,
     /// Messages that the connection took, and may not have written to the last byte.
     handed: Vec<Message>,
+    /// The bytes of their payload.
+    handed_bytes: usize,
     /// Something was queued since the last flush that ended.
     unflushed: bool,
     /// The connection takes nothing more; what the server sent before may still be read.
@@ -158,6 +161,7 @@ impl<'a> Serving<'a> {
             shared,
             socket,
             handed: Vec::new(),
+            handed_bytes: 0,
             unflushed: false,
             broken: false,
             timer: None,
@@ -205,6 +209,10 @@ impl<'a> Serving<'a> {
                 }
                 None => break,
             }
+            // An outbox that never gets empty must not let these grow.
+            if self.handed.len() >= MOST_HANDED || self.handed_bytes >= MOST_HANDED_BYTES {
+                ready!(self.poll_flush(cx));
+            }
             match Pin::new(&mut self.socket).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => self.broken = true,
@@ -214,15 +222,19 @@ impl<'a> Serving<'a> {
                 self.hand_over(next);
             }
         }
+        self.poll_flush(cx)
+    }
+
+    /// Waits until all is written that the connection took.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unflushed && !self.broken {
-            match Pin::new(&mut self.socket).poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = false;
+            match ready!(Pin::new(&mut self.socket).poll_flush(cx)) {
+                Ok(()) => {
+                    (self.unflushed, self.handed_bytes) = (false, 0);
                     self.handed.clear();
                 }
                 // Why is told by what is read.
-                Poll::Ready(Err(_)) => self.broken = true,
-                Poll::Pending => return Poll::Pending,
+                Err(_) => self.broken = true,
             }
         }
         Poll::Ready(())
@@ -243,7 +255,10 @@ impl<'a> Serving<'a> {
         if let Next::Item(item) = next {
             match item.tag {
                 Some(tag) => self.shared.sent(tag, item.message),
-                None => self.handed.push(item.message),
+                None => {
+                    self.handed_bytes += size(&item.message);
+                    self.handed.push(item.message);
+                }
             }
         }
     }
@@ -260,3 +275,9 @@ impl<'a> Serving<'a> {
         }
     }
 }
+
+/// How many messages are handed to a connection before all of them are written.
+const MOST_HANDED: usize = 1_024;
+
+/// The same, in bytes of payload; the last of them may have more.
+const MOST_HANDED_BYTES: usize = 1 << 20;

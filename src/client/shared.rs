@@ -22,6 +22,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Somebody who waits for room in the outbox may look again.
     pub(super) room: Notify,
+    /// The same, of room for what waits for its acknowledgement.
+    pub(super) acknowledged: Notify,
     /// The client has ended.
     pub(super) done: Notify,
     pub(super) acknowledge: Option<Box<dyn Acknowledge>>,
@@ -59,6 +61,17 @@ pub(super) struct State {
     task: Option<Waker>,
 }
 
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The outbox has no room.
+    Full,
+    /// Too much waits for its acknowledgement.
+    Unacknowledged,
+    /// The client has ended, or is closing.
+    Ended,
+}
+
 /// What to send next.
 pub(super) enum Next {
     Urgent(Message),
@@ -90,7 +103,8 @@ impl Shared {
             reader: None,
             task: None,
         };
-        Self { state: Mutex::new(state), room: Notify::new(), done: Notify::new(), acknowledge, limits }
+        let (room, acknowledged, done) = (Notify::new(), Notify::new(), Notify::new());
+        Self { state: Mutex::new(state), room, acknowledged, done, acknowledge, limits }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,19 +123,27 @@ impl Shared {
         changed
     }
 
-    /// Puts a message into the outbox; hands it back where it has to wait for room.
-    pub(super) fn push(&self, item: Item) -> Result<Queued, Item> {
-        self.change(|state| match state.push(item) {
-            Pushed::Queued { dropped } if dropped.is_empty() => Ok(Queued::Whole),
-            Pushed::Queued { dropped } => Ok(Queued::Instead(dropped.len())),
-            Pushed::Dropped => Ok(Queued::Dropped),
-            Pushed::Full(item) => Err(item),
+    /// Puts a message into the outbox, or hands it back.
+    pub(super) fn push(&self, item: Item) -> Result<Queued, (Refusal, Item)> {
+        self.change(|state| {
+            if let Some(refusal) = state.refusal(&item) {
+                return Err((refusal, item));
+            }
+            match state.queue.push(item) {
+                Pushed::Queued { dropped } if dropped.is_empty() => Ok(Queued::Whole),
+                Pushed::Queued { dropped } => Ok(Queued::Instead(dropped.len())),
+                Pushed::Dropped => Ok(Queued::Dropped),
+                Pushed::Full(item) => Err((Refusal::Full, item)),
+            }
         })
     }
 
     /// Has this message sent on each connection, and on the one there is.
     pub(super) fn subscribe(&self, key: &str, message: Message) -> bool {
         self.change(|state| {
+            if state.open && state.urgent.len() >= MOST_URGENT {
+                return false;
+            }
             let subscriptions = &mut state.subscriptions;
             match subscriptions.iter().position(|(known, _)| **known == *key) {
                 Some(place) => subscriptions[place].1 = message.clone(),
@@ -218,7 +240,7 @@ impl Shared {
             let refused = || scheme.refused(&message).map(|(id, said)| (id, Err(said.into())));
             if let Some((id, answer)) = acknowledged.or_else(refused) {
                 self.lock().unacknowledged.answer(&id, answer);
-                self.room.notify_one();
+                self.acknowledged.notify_one();
                 return;
             }
         }
@@ -254,12 +276,14 @@ impl Shared {
         let ended = Arc::new(ended);
         state.ended = Some(ended.clone());
         state.subscriptions.clear();
+        // In the same breath: who finds the client ended and no update takes that for the end.
+        if state.listens {
+            state.tell(Update::Ended(ended));
+        }
         drop(state);
         self.lost();
-        self.tell(Update::Ended(ended));
         self.room.notify_waiters();
-        // For who comes to wait a moment later.
-        self.room.notify_one();
+        self.acknowledged.notify_waiters();
         self.done.notify_waiters();
     }
 
@@ -310,12 +334,20 @@ impl Shared {
 }
 
 impl State {
-    fn push(&mut self, item: Item) -> Pushed {
-        // What was sent and is kept takes room too.
-        if item.tag.is_some() && !self.queue.allows(self.unacknowledged.len(), self.unacknowledged.bytes()) {
-            return Pushed::Full(item);
+    /// Why the outbox is not even asked.
+    fn refusal(&self, item: &Item) -> Option<Refusal> {
+        if self.is_leaving() {
+            return Some(Refusal::Ended);
         }
-        self.queue.push(item)
+        // What was sent and is kept takes room too.
+        let kept = &self.unacknowledged;
+        let allowed = item.tag.is_none() || self.queue.allows(kept.len(), kept.bytes());
+        (!allowed).then_some(Refusal::Unacknowledged)
+    }
+
+    /// Whether nothing is taken any more.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.ended.is_some() || self.closing.is_some()
     }
 
     fn tell(&mut self, update: Update) {
@@ -335,3 +367,30 @@ impl State {
 
 /// How many subscriptions a client keeps.
 pub(super) const MOST_SUBSCRIPTIONS: usize = 10_000;
+
+/// How much may go before all else: all subscriptions, and as many changes of them. What a new connection begins with
+/// is not counted.
+const MOST_URGENT: usize = 2 * MOST_SUBSCRIPTIONS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Outbox;
+    use crate::client::update::Cause;
+
+    /// Who was about to put a message in when the client ended.
+    #[test]
+    fn nothing_gets_into_the_outbox_of_a_client_that_has_ended() {
+        let limits = Incoming { messages: 8, bytes: 8 };
+        let shared = Shared::new(Queue::new(Outbox::new()), None, None, limits);
+        shared.end(Ended { cause: Cause::Stopped, unsent: Vec::new() });
+        let (tag, mut acknowledged) = Tag::new("id".into());
+        let refused = shared.push(Item { message: "late".into(), tag: Some(tag) });
+        assert_eq!(refused.map_err(|(refusal, _)| refusal), Err(Refusal::Ended));
+        assert!(
+            acknowledged
+                .try_recv()
+                .is_err_and(|error| error != ::tokio::sync::oneshot::error::TryRecvError::Empty)
+        );
+    }
+}

@@ -164,7 +164,8 @@ impl Header {
     }
 
     /// Reads the header of a frame that is a data message by itself, is not compressed and has less than 64 KiB of
-    /// payload, as nearly all are; gives it, its length and that of the payload. `None` says nothing: [`decode`](Self::decode) tells.
+    /// payload, as nearly all are; gives it, its length and that of the payload. `None` says nothing:
+    /// [`decode`](Self::decode) tells.
     #[inline]
     pub(crate) const fn decode_whole(
         bytes: &[u8],

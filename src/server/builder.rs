@@ -183,7 +183,10 @@ impl Builder {
     }
 
     /// Listens on a socket of the file system, which those may connect to whom `mode` lets write: see
-    /// [`bind_unix`](crate::tokio::bind_unix). All of them come from `127.0.0.1`, and none counts as one address.
+    /// [`bind_unix`](crate::tokio::bind_unix). All of them come from `127.0.0.1`, which [`Config::trusted_proxies`] may name,
+    /// and do not count as one address.
+    ///
+    /// **Cancel safety.** Dropping the future leaves nothing behind but what was there.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).

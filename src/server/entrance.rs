@@ -110,7 +110,7 @@ async fn enter<L, S, F>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    // What comes before the handshake is on the heap until it is done: a task keeps the room of all that it ever waits for.
+    // On the heap until it is done: a task keeps the room of all that it ever waits for.
     let prepared = Box::pin(prepare::<L, S, F>(&core, stream, peer, admitted, wrap)).await;
     let Entered { stream, address, admitted, left } = match prepared {
         Ok(entered) => entered,

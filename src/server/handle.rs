@@ -86,7 +86,36 @@ pub(super) struct Counts {
     pub(super) sent_bytes: AtomicU64,
 }
 
-type Data = Option<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>;
+/// What is kept with a connection, by type.
+#[derive(Default)]
+pub(super) enum Data {
+    #[default]
+    Empty,
+    Kept(HashMap<TypeId, Arc<dyn Any + Send + Sync>>),
+    /// The end was told: what came now would never go, where it holds a handle.
+    Gone,
+}
+
+impl Data {
+    fn insert(
+        &mut self,
+        kind: TypeId,
+        value: Arc<dyn Any + Send + Sync>,
+    ) -> Option<Arc<dyn Any + Send + Sync>> {
+        if let Self::Empty = self {
+            *self = Self::Kept(HashMap::new());
+        }
+        match self {
+            Self::Kept(values) => values.insert(kind, value),
+            // It is dropped where the lock is not held.
+            _ => Some(value),
+        }
+    }
+
+    fn get(&self, kind: TypeId) -> Option<&Arc<dyn Any + Send + Sync>> {
+        if let Self::Kept(values) = self { values.get(&kind) } else { None }
+    }
+}
 
 /// What went over a connection so far: messages, and bytes of their payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,7 +229,7 @@ impl Handle {
         self.0.id
     }
 
-    /// Where it comes from.
+    /// Where it comes from: see [`Upgrade::address`](super::Upgrade::address).
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.upgrade.address()
@@ -277,29 +306,29 @@ impl Handle {
     }
 
     /// Keeps a value with the connection, one of each type, until the end of it was told
-    /// ([`Builder::on_disconnect`](super::Builder::on_disconnect)); gives the one that was there.
+    /// ([`Builder::on_disconnect`](super::Builder::on_disconnect)); gives the one that was there. After the end it gives
+    /// this one back.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
-        let mut data = lock(&self.0.data);
-        let before = data.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value));
-        drop(data);
+        let before = lock(&self.0.data).insert(TypeId::of::<T>(), Arc::new(value));
         before.and_then(|before| before.downcast().ok())
     }
 
     /// The value of that type that is kept with the connection.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let value = lock(&self.0.data).as_ref()?.get(&TypeId::of::<T>())?.clone();
+        let value = lock(&self.0.data).get(TypeId::of::<T>())?.clone();
         value.downcast().ok()
     }
 
     /// The value of that type, made if there is none.
     pub(super) fn get_or_insert<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut data = lock(&self.0.data);
-        let value =
-            data.get_or_insert_default().entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
-        let value = value.clone();
-        drop(data);
-        value.downcast().unwrap_or_default()
+        if let Some(value) = data.get(TypeId::of::<T>()) {
+            return value.clone().downcast().unwrap_or_default();
+        }
+        let value = Arc::new(T::default());
+        data.insert(TypeId::of::<T>(), value.clone());
+        value
     }
 
     pub(super) fn begin_close(&self, frame: CloseFrame, by: By) {

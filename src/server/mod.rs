@@ -48,16 +48,21 @@
 //! **Shutting down** is closing, each connection at its own moment, and waiting: [`Server::shutdown`].
 //!
 //! **Messages of JSON** have a layer of their own, which knows nothing that an application could not: [`Router`] has a
-//! handler for each type, answers those who ask, and lets the server ask by [`Handle::ask`].
+//! handler for each type, answers those who ask, and lets the server ask by [`Handle::ask`]. `taut::client` speaks the
+//! same JSON: its requests are answered, and what it sends again is handled once ([`Router::remember`]).
 //!
 //! # Settings
 //!
 //! [`Config`] has them all; [`Config::load`] takes them from a file and from the environment, [`Config::set`] lists their
 //! names. Later ones count: defaults, file, environment, methods.
 //!
-//! # What is to be brought along
+//! # TLS, proxies and listeners
 //!
-//! TLS, by [`Builder::listen_with`], or any stream that was accepted elsewhere, by [`Server::serve`].
+//! [`Config::tls`] names certificate and key, which [`Server::reload_tls`], or SIGHUP under
+//! [`Server::run_until_signal`], reads again; it needs the feature `rustls-ring` or `rustls-aws-lc-rs`. Behind proxies,
+//! [`Config::proxy_protocol`] and [`Config::trusted_proxies`] say whom to believe about the client's address, which the
+//! limits then count and [`Handle::address`] tells. Besides TCP there are sockets of the file system and of the
+//! environment ([`Builder`]), and [`Server::serve`] for any stream that was accepted elsewhere.
 
 #![forbid(unsafe_code)]
 

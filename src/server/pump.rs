@@ -173,10 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             sent += 1;
             self.send(&message);
         }
-        if sent > 0 {
-            if self.handle.outbox().is_half_empty(&self.handle.0.limits) {
-                self.handle.0.room.notify_waiters();
-            }
+        if sent > 0 && self.handle.outbox().is_half_empty(&self.handle.0.limits) {
+            self.handle.0.room.notify_waiters();
         }
         None
     }

@@ -90,3 +90,21 @@ impl Drop for Entry<'_> {
 
 /// The longest answer that is kept, in bytes: most say only that the message came.
 const LONGEST_KEPT: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use core::future::pending;
+
+    use super::*;
+
+    #[::tokio::test(start_paused = true)]
+    async fn what_was_dropped_leaves_nothing_behind() {
+        let seen = Seen::new(1);
+        let soon = core::time::Duration::from_secs(1);
+        assert!(::tokio::time::timeout(soon, seen.once("a", pending())).await.is_err());
+        assert!(lock(&seen.state).answers.is_empty());
+        assert_eq!(seen.once("a", async { "x".into() }).await.as_deref(), Some("x"));
+        assert_eq!(seen.once("b", async { "y".into() }).await.as_deref(), Some("y"));
+        assert_eq!(lock(&seen.state).answers.len(), 1);
+    }
+}

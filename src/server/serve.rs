@@ -22,7 +22,7 @@ use ::tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::config::Config;
 use super::connection::Connection;
-use super::handle::{Handle, Link, lock};
+use super::handle::{self, Handle, Link, lock};
 use super::hooks::{BoxError, Caught, Grant, Hooks, Running};
 use super::id::ConnectionId;
 use super::outbox::Refusal;
@@ -134,7 +134,7 @@ struct Data<'a>(&'a Handle);
 
 impl Drop for Data<'_> {
     fn drop(&mut self) {
-        let data = lock(&self.0.0.data).take();
+        let data = core::mem::replace(&mut *lock(&self.0.0.data), handle::Data::Gone);
         // Destructors of the application may panic, and be run by a panic.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }

@@ -30,7 +30,7 @@ impl Upgrade {
         &self.0.request
     }
 
-    /// Where it comes from.
+    /// Where it comes from: the peer's address, or the client's, as a trusted proxy tells it; the port is 0 if none is told.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address

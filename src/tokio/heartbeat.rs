@@ -13,7 +13,7 @@ use crate::options::Pace;
 /// What is known of the peer's life.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeat {
-    /// When the peer was first waited for, or was last pinged.
+    /// When the peer was first waited for, or was last to be pinged.
     beat: Option<Instant>,
     /// When something came.
     heard: Option<Instant>,
@@ -62,18 +62,12 @@ impl Heartbeat {
         }
     }
 
-    /// The payload of a ping, which is sent at this moment.
-    pub(super) fn ping(&mut self) -> [u8; 8] {
+    /// Pings by `send`, which tells whether it took that payload. Else the next one is tried when that is due.
+    pub(super) fn ping(&mut self, send: impl FnOnce(&[u8]) -> bool) {
         let now = Instant::now();
         self.last = self.last.wrapping_add(1);
         self.beat = Some(now);
-        self.ping = Some(Ping { sent: now, since: now });
-        self.last.to_be_bytes()
-    }
-
-    /// The ping was not taken, so that no answer will come.
-    pub(super) fn unsent(&mut self) {
-        self.ping = None;
+        self.ping = send(&self.last.to_be_bytes()).then_some(Ping { sent: now, since: now });
     }
 
     /// A pong came.

@@ -141,11 +141,10 @@ impl<S> Line<S> {
 
     /// Queues a ping, to see whether the peer is alive.
     pub(super) fn beat(&mut self) {
-        if let Some(heartbeat) = self.patience.heartbeat() {
+        let Self { patience, sender, .. } = self;
+        if let Some(heartbeat) = patience.heartbeat() {
             // Refused only where so much waits that the peer is watched for taking it.
-            if self.sender.ping(&heartbeat.ping()).is_err() {
-                heartbeat.unsent();
-            }
+            heartbeat.ping(|payload| sender.ping(payload).is_ok());
         }
     }
 

@@ -50,6 +50,8 @@ pub use crate::options::Options;
 #[cfg(feature = "http2")]
 pub(crate) use accept::set_nodelay;
 pub use accept::{Arrival, Incoming, Plain, accept, accept_with};
+#[cfg(feature = "http2")]
+pub(crate) use client::Reached;
 #[cfg(not(feature = "rustls"))]
 pub use client::{Client, Connector, Dialing, Network, NetworkStream, Proxy};
 #[cfg(feature = "rustls")]

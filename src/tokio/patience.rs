@@ -148,8 +148,8 @@ impl Patience {
         }
     }
 
-    /// Ready once something takes too long; the rest of a message, and signs of life, only if they are waited for. Is to be polled where
-    /// nothing could be done.
+    /// Ready once something takes too long; the rest of a message, and signs of life, only if they are waited for. Is
+    /// to be polled where nothing could be done.
     pub(super) fn poll(&mut self, pace: &Pace, reading: bool, cx: &mut Context<'_>) -> Poll<Late> {
         let Some(watch) = &mut self.0 else { return Poll::Pending };
         loop {

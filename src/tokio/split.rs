@@ -355,8 +355,10 @@ impl<S> Drop for SendHalf<S> {
     }
 }
 
-/// `close` queues a Close with 1000, behind all that was taken, and waits until that is written. A handle that is pending in `poll_ready` keeps its place in the queue until it is polled again, or
-/// dropped; one that is ready has its turn until it sends, flushes or is dropped.
+/// `close` queues a Close with 1000, behind all that was taken, and waits until that is written.
+///
+/// A handle that is pending here keeps its place in the queue until it is polled again, or dropped, and may hold up
+/// those behind it; one that is ready has its turn until it sends, flushes or is dropped.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for SendHalf<S> {
     type Error = Error;
 

@@ -80,7 +80,9 @@ impl Wakers {
         let receive = &self.receive;
         let others = self.others.as_mut()?;
         let waiting = others.waiting(receive);
-        if waiting.into_iter().flatten().all(|other| other.will_wake(waker)) {
+        // Who is behind the first in the queue may be the first before this poll ends.
+        let queue = others.queue.iter().filter(|waiter| !waiter.woken).map(|waiter| &waiter.waker);
+        if waiting.into_iter().flatten().chain(queue).all(|other| other.will_wake(waker)) {
             return None;
         }
         let waiting = waiting.map(Option::<&Waker>::cloned);

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::world::{Server, World, lost, open, text, until, within};
 
 /// `id text`, and `ack id`.
-struct Plain;
+pub(crate) struct Plain;
 
 impl Acknowledge for Plain {
     fn wrap(&self, id: &str, message: Message) -> Message {

@@ -7,6 +7,7 @@ use taut::proto::{CloseCode, Message};
 use tokio::time::sleep;
 
 use super::world::{World, open, text, texts, until, within};
+use taut::client::UnsentKind;
 
 #[tokio::test(start_paused = true)]
 async fn close_sends_what_waits_first() {
@@ -124,4 +125,45 @@ async fn a_task_that_is_dropped_tells_everybody() {
     assert!(matches!(within(waiting).await.unwrap().cause, Cause::Stopped));
     until(&mut updates, |update| matches!(update, Update::Ended(_)).then_some(())).await;
     assert!(client.try_send("late").is_err());
+}
+
+/// Several threads send while the client closes: each message that was taken came there, or is handed back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_taken_amid_a_close_is_not_lost() {
+    for _ in 0..20 {
+        let mut world = World::new();
+        let (client, mut updates) = world.builder().start();
+        let mut server = world.server().await;
+        until(&mut updates, open).await;
+        drop(updates);
+        let counting = tokio::spawn(async move {
+            let mut came = 0;
+            while let Some(message) = server.recv().await.unwrap() {
+                came += usize::from(message.is_data());
+            }
+            came
+        });
+        let senders = [0; 4].map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let mut taken = 0;
+                loop {
+                    match client.try_send("message") {
+                        Ok(_) => taken += 1,
+                        Err(unsent) if unsent.kind() == UnsentKind::Full => tokio::task::yield_now().await,
+                        Err(_) => return taken,
+                    }
+                }
+            })
+        });
+        while client.waiting().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        let ended = within(client.close(CloseCode::NORMAL, "")).await.unwrap();
+        let mut taken = 0;
+        for sender in senders {
+            taken += within(sender).await.unwrap();
+        }
+        assert_eq!(taken, within(counting).await.unwrap() + ended.unsent.len());
+    }
 }

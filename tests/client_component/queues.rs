@@ -5,6 +5,7 @@ use std::time::Duration;
 use taut::client::{Batch, Outbox, Overflow, Queued, UnsentKind, Update};
 use tokio::time::{Instant, sleep};
 
+use super::delivery::Plain;
 use super::world::{World, lost, open, text, texts, until, within};
 
 #[tokio::test(start_paused = true)]
@@ -108,6 +109,77 @@ async fn states_that_nobody_takes_do_not_pile_up() {
         assert!(seen <= 8, "they pile up");
     }
     assert!(seen > 0);
+}
+
+/// The room that a message takes which is to be acknowledged is not what others wait for, and the other way round.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_acknowledgements_holds_nobody_up() {
+    let mut world = World::new();
+    let builder = world.builder().acknowledge(Plain).outbox(Outbox::new().max_messages(1));
+    let (client, mut updates) = builder.start();
+    let mut server = world.server().await;
+    until(&mut updates, open).await;
+    let deliver = |text: &'static str| {
+        let client = client.clone();
+        tokio::spawn(async move { client.deliver(text).await })
+    };
+    let first = deliver("first");
+    text(&mut server).await;
+    // While the client is away, the outbox stays full.
+    world.shut(true);
+    drop(server);
+    until(&mut updates, lost).await;
+    let _ = client.try_send("fills the outbox").unwrap();
+    let second = deliver("second");
+    let sent = tokio::spawn({
+        let client = client.clone();
+        async move { client.send("finds room").await.unwrap() }
+    });
+    sleep(Duration::from_millis(1)).await;
+    world.shut(false);
+    let mut server = world.server().await;
+    let again = text(&mut server).await;
+    assert_eq!(texts(&mut server).await, ["fills the outbox", "finds room"]);
+    assert_eq!(sent.await.unwrap(), Queued::Whole);
+    server.send(format!("ack {}", again.strip_suffix(" first").unwrap())).await.unwrap();
+    within(first).await.unwrap().unwrap();
+    assert!(text(&mut server).await.ends_with(" second"));
+    second.abort();
+}
+
+/// An outbox that is filled as fast as it is emptied.
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_is_not_kept_without_end() {
+    const MESSAGES: usize = 2_000;
+    let mut world = World::new();
+    let (client, mut updates) = world.builder().outbox(Outbox::new().max_messages(64)).start();
+    let mut server = world.server().await;
+    until(&mut updates, open).await;
+    let senders = [0, 1].map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            loop {
+                let _ = client.send("m".repeat(10_000)).await.unwrap();
+            }
+        })
+    });
+    for _ in 0..MESSAGES {
+        assert_eq!(text(&mut server).await.len(), 10_000);
+    }
+    drop(server);
+    let (_, _, unwritten) = until(&mut updates, lost).await;
+    senders.iter().for_each(tokio::task::JoinHandle::abort);
+    assert!(unwritten.len() < MESSAGES / 4, "{} are kept", unwritten.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscriptions_that_change_without_pause_are_bounded() {
+    let mut world = World::new();
+    let (client, mut updates) = world.builder().start();
+    let _server = world.server().await;
+    until(&mut updates, open).await;
+    let refused = (0..50_000).try_for_each(|_| client.subscribe("key", "message")).unwrap_err();
+    assert_eq!(refused.kind(), UnsentKind::Full);
 }
 
 #[tokio::test(start_paused = true)]

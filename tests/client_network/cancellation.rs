@@ -7,8 +7,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use taut::tokio::{Client, Proxy};
+use taut::Options;
+use taut::tokio::{Client, Proxy, connect, connect_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use super::network::{Fate, World, agree, ends, read_head};
@@ -150,4 +152,60 @@ async fn connecting_can_be_dropped_anywhere() {
             }
         })
         .await;
+}
+
+/// Over the network of the operating system.
+#[tokio::test]
+async fn the_functions_can_be_dropped_anywhere() {
+    let local = tokio::task::LocalSet::new();
+    local.run_until(drop_functions()).await;
+}
+
+async fn drop_functions() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("ws://{}/", listener.local_addr().unwrap());
+    let counts = Rc::new(Cell::new((0, 0)));
+    let counting = counts.clone();
+    let server = tokio::task::spawn_local(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counting.set((counting.get().0 + 1, counting.get().1));
+            let counting = counting.clone();
+            tokio::task::spawn_local(async move {
+                // A connection that is dropped meanwhile ends this task by a panic.
+                let playing = tokio::task::spawn_local(async move {
+                    let head = read_head(&mut stream).await;
+                    agree(&mut stream, &head, "").await;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                });
+                let _ = playing.await;
+                counting.set((counting.get().0, counting.get().1 + 1));
+            });
+        }
+    });
+    for prepared in [false, true] {
+        let mut drops = 0;
+        for polls in 0.. {
+            let connected = if prepared {
+                polled(polls, connect_with(&uri, Options::new(), Ok)).await
+            } else {
+                polled(polls, connect(&uri)).await
+            };
+            if let Some(connected) = connected {
+                connected.unwrap();
+                break;
+            }
+            drops += 1;
+            assert!(drops < 10_000, "it never ends");
+        }
+        assert!(drops >= 2, "{drops}");
+    }
+    // All of them are closed.
+    let closed = async {
+        while counts.get().0 != counts.get().1 || counts.get().0 < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    ends(closed).await;
+    server.abort();
 }

@@ -47,6 +47,16 @@ fn server(
     Arc::new(config).into()
 }
 
+/// A server that chooses the first of these protocols that is offered.
+pub(crate) fn choosing(identity: &Identity, protocols: &[&str]) -> TlsAcceptor {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(BOTH).unwrap();
+    let builder = builder.with_no_client_auth();
+    let mut config =
+        builder.with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key()).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
+    Arc::new(config).into()
+}
+
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
 /// What a server saw of a connection.
@@ -104,7 +114,7 @@ async fn connect(
     Ok((socket, seen, stream))
 }
 
-fn trusting(authority: &Authority) -> Tls {
+pub(crate) fn trusting(authority: &Authority) -> Tls {
     Tls::with_provider(provider()).roots([authority.certificate.clone()])
 }
 
@@ -377,6 +387,32 @@ async fn tls_within_tls() {
     };
     let (connected, _) = ends(async { tokio::join!(client.connect("wss://host.test/"), proxy) }).await;
     connected.unwrap();
+}
+
+/// In TLS 1.3, a proxy tells what it thinks of our certificate once we have asked for the tunnel.
+#[tokio::test]
+async fn a_proxy_that_refuses_our_certificate() {
+    let (authority, people) = (Authority::new("authority"), Authority::new("people"));
+    let identity = authority.signs(|params| *params = CertificateParams::new(["proxy.test".into()]).unwrap());
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let outer = server(&identity, versions, Some(&people));
+        let (world, mut arrivals) = World::new(&[("proxy.test", &["192.0.2.9"])]);
+        let client = world.client().tls(trusting(&authority)).unwrap();
+        let client = client.proxy(Proxy::parse("https://proxy.test").unwrap());
+        let proxy = async {
+            let (_, stream) = arrivals.next().await;
+            outer.accept(stream).await.map(drop)
+        };
+        let (connected, served) =
+            ends(async { tokio::join!(client.connect("ws://host.test/"), proxy) }).await;
+        assert!(served.is_err());
+        let Err(Error::Tls(found)) = &connected else { panic!("{versions:?}: {connected:?}") };
+        assert_eq!(found.host(), "proxy.test");
+        assert!(
+            matches!(found.problem(), TlsProblem::ClientCertificate | TlsProblem::NothingInCommon),
+            "{found:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Handlers, callbacks, and what a connection tells of itself.
 
+use std::sync::{Arc, Mutex};
+
 use taut::proto::{CloseCode, Message};
 use taut::server::{BoxError, By, Connection, Fault, Handle, Outcome, Server};
 use tokio::net::TcpListener;
@@ -245,6 +247,8 @@ async fn what_is_kept_with_a_connection_goes_with_it() {
     }
     let notes = Notes::default();
     let [kept, told] = [(); 2].map(|()| notes.clone());
+    let ended: Arc<Mutex<Option<Handle>>> = Arc::default();
+    let late = ended.clone();
     let server = server(quiet())
         .on_connect(move |handle: Handle| {
             handle.insert(Kept(handle.clone(), kept.clone()));
@@ -252,12 +256,17 @@ async fn what_is_kept_with_a_connection_goes_with_it() {
         })
         .on_disconnect(move |handle, _| {
             told.push(format!("told {}", handle.get::<Kept>().is_some()));
+            *late.lock().unwrap() = Some(handle);
             async {}
         })
         .detached();
     drop(connect(&server).await);
     is_empty(&server).await;
     assert_eq!(notes.take(), ["told true", "gone"]);
+    // What comes after the end is handed back, and not kept.
+    let handle = ended.lock().unwrap().take().unwrap();
+    drop(handle.insert(Kept(handle.clone(), notes.clone())));
+    assert_eq!(notes.take(), ["gone"]);
 }
 
 #[tokio::test(start_paused = true)]

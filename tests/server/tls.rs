@@ -94,6 +94,7 @@ async fn certificates_are_read_again_and_stay_if_they_are_wrong() {
     let url = format!("ws://{}/", server.address().unwrap());
     assert!(taut::tokio::connect(&url).await.is_err());
     drop(tokio::net::TcpStream::connect(server.address().unwrap()).await.unwrap());
+    greet(&server, &second).await.unwrap();
     let _ = server.shutdown(Shutdown::new().window(seconds(0))).await;
     let notes = notes.take();
     assert_eq!(notes.len(), 2, "{notes:?}");

@@ -12,7 +12,7 @@ use taut::tokio::{Client, accept, bind_unix};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
-use super::ends;
+use super::{ends, polled};
 
 /// A folder of this test's own.
 fn folder(name: &str) -> PathBuf {
@@ -129,6 +129,23 @@ async fn a_folder_that_is_locked() {
     };
     let (bound, ()) = tokio::join!(bind_unix(&path, 0o600), unlocking);
     bound.unwrap();
+}
+
+/// Dropped while it waits for the folder, it leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn dropped_while_it_waits() {
+    let folder = folder("dropped");
+    let path = folder.join("socket");
+    let lock = fs::File::open(&folder).unwrap();
+    lock.lock().unwrap();
+    for polls in 1..5 {
+        assert!(polled(polls, bind_unix(&path, 0o600)).await.is_none());
+        assert!(!path.exists());
+    }
+    lock.unlock().unwrap();
+    lock.try_lock().expect("nobody has it locked");
+    lock.unlock().unwrap();
+    bind_unix(&path, 0o600).await.unwrap();
 }
 
 /// Of servers that start together over a socket that was left behind, one listens, and it is reached.

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness import codec, deflate, echo, silent, tools
+from harness import broadcast, codec, deflate, echo, silent, tools
 from harness.echo import GROWTH, OTHER_FILES, SCENARIOS, Scenario, Settings
 from harness.machine import Failed, machine, raise_limit, say
 from harness.report import publish, read, write
 from harness.servers import BASE, CONTESTANTS, Contestant, Cores, build, external
 
-PARTS = ("echo", "handshakes", "idle", "growth", "instructions", "syscalls", "deflate", "codec")
+PARTS = ("echo", "handshakes", "idle", "growth", "instructions", "syscalls", "deflate", "codec", "broadcast")
 
 # Not in the plots of growth: they are to be seen beside each other elsewhere, and take minutes there.
 SLOW_TO_GROW = ("ws", "tokio-tungstenite", "taut-each")
@@ -62,6 +62,13 @@ def parse_arguments(about: str) -> argparse.Namespace:
         "uWebSockets, taut-mio",
     )
     what.add_argument(
+        "--broadcast-server",
+        action="append",
+        default=[],
+        metavar="NAME='CMD {port}'",
+        help="the same for the part broadcast: a server that sends each message to all",
+    )
+    what.add_argument(
         "--scenario",
         action="append",
         type=Scenario.parse,
@@ -72,6 +79,7 @@ def parse_arguments(about: str) -> argparse.Namespace:
     how.add_argument("--rounds", type=int, default=7, metavar="COUNT", help="default: 7")
     how.add_argument("--seconds", type=float, default=0.5, help="of each measurement (default: 0.5)")
     how.add_argument("--idle-connections", type=int, default=5000, metavar="COUNT", help="default: 5000")
+    how.add_argument("--broadcast-connections", type=int, default=10000, metavar="COUNT", help="default: 10000")
     how.add_argument("--quick", action="store_true", help="one short round of everything: whether it works")
     how.add_argument("--no-verify", action="store_true", help="do not try first whether servers echo as they should")
     how.add_argument("--no-build", action="store_true", help="take programs as they were built before")
@@ -99,6 +107,7 @@ def parse_arguments(about: str) -> argparse.Namespace:
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if options.quick:
         options.rounds, options.seconds, options.idle_connections = 1, 0.1, 500
+        options.broadcast_connections = 500
     return options
 
 
@@ -135,8 +144,8 @@ class Session:
         self._patience = options.patience
         # At both ends of each connection, a file.
         self._files = raise_limit(max(GROWTH) + OTHER_FILES)
-        contestants = chosen(options)
-        plain = set(options.parts) - {"deflate", "codec"}
+        contestants, self._broadcasters = chosen(options)
+        plain = set(options.parts) - {"deflate", "codec", "broadcast"}
         programs = {"load": "load"} if plain else {}
         if plain:
             programs |= {Path(one.command[0]).name: one.feature for one in contestants if one.feature}
@@ -146,6 +155,9 @@ class Session:
             programs["load-deflate"] = "load-deflate"
             programs |= {f"echo-{name}": name for name in self._compressed if name in deflate.NATIVE}
             node = node or "ws" in self._compressed
+        if "broadcast" in options.parts:
+            programs["load"] = "load"
+            programs |= {Path(one.command[0]).name: one.feature for one in self._broadcasters if one.feature}
         if not options.no_build:
             build(programs, bool(node))
         self._left_out: dict[str, str] = {}
@@ -170,6 +182,9 @@ class Session:
             "syscalls": lambda: tools.syscalls(self._contestants, self._scenarios(echo.PLAIN), self._cores),
             "deflate": self._deflate,
             "codec": self._codec,
+            "broadcast": lambda: broadcast.measure(
+                self._broadcasters, self._settings(), self._options.broadcast_connections
+            ),
         }
         return measures[part]()
 
@@ -182,6 +197,7 @@ class Session:
             "files": self._files,
             "left_out": self._left_out,
             "servers": {one.name: one.group for one in self._contestants},
+            **({"broadcasters": {one.name: one.group for one in self._broadcasters}} if part == "broadcast" else {}),
         }
 
     def _settings(self, rounds: int | None = None) -> Settings:
@@ -224,16 +240,20 @@ class Session:
             return {"results": json.loads(output.read_text(encoding="utf-8"))}
 
 
-def chosen(options: argparse.Namespace) -> list[Contestant]:
-    """The servers that are asked for, the one that others are compared with first."""
-    more = {one.name: one for one in map(external, options.server)}
-    known = {one.name: one for one in CONTESTANTS}
-    names = {*known, *more}
+def chosen(options: argparse.Namespace) -> tuple[list[Contestant], list[Contestant]]:
+    """The servers that are asked for, the one that others are compared with first: for echoes, and for broadcasts."""
+    echoes = {one.name: one for one in (*CONTESTANTS, *map(external, options.server))}
+    broadcasts = {one.name: one for one in (*broadcast.CONTESTANTS, *map(external, options.broadcast_server))}
+    names = {*echoes, *broadcasts}
     for name in {*(options.only or ()), *options.without} - names:
         raise Failed(f"no server is called {name}; there are {', '.join(sorted(names))}")
-    wanted = set(options.only or names) | set(more)
-    everybody = {**known, **more}.values()
-    found = [one for one in everybody if one.name in wanted and one.name not in options.without]
-    if not found:
+    more = {text.partition("=")[0] for text in (*options.server, *options.broadcast_server)}
+    wanted = (set(options.only or names) | more) - set(options.without)
+    found = [
+        sorted((one for one in known.values() if one.name in wanted), key=lambda one: one.name != BASE)
+        for known in (echoes, broadcasts)
+    ]
+    needed = [found[0]] * (set(options.parts) != {"broadcast"}) + [found[1]] * ("broadcast" in options.parts)
+    if not all(needed):
         raise Failed("no server is left to measure")
-    return sorted(found, key=lambda one: one.name != BASE)
+    return found[0], found[1]

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness import codec, deflate_plot, deflate_tables, plots, tables
+from harness import broadcast_report, codec, deflate_plot, deflate_tables, plots, tables
 from harness.bars import echoes_of
 from harness.echo import MANY, PLAIN, TEXTS
 from harness.machine import ROOT, Failed, say
@@ -37,6 +37,12 @@ SECTIONS: tuple[tuple[str, str, Table, tuple[tuple[str, str], ...]], ...] = (
     ("growth", "Growth with connections", tables.growth, (("growth.svg", "CPU time by number of connections"),)),
     ("idle", "Memory of an idle connection", tables.idle, (("idle.svg", "Memory of an idle connection"),)),
     ("handshakes", "Handshakes", tables.handshakes, ()),
+    (
+        "broadcast",
+        "Broadcast",
+        broadcast_report.tables,
+        (("broadcast.svg", "Delivery, CPU time and memory of a broadcast"),),
+    ),
     ("instructions", "Instructions", tables.instructions, ()),
     ("syscalls", "System calls", tables.syscalls, ()),
 )
@@ -159,6 +165,8 @@ def pictures(results: dict) -> Iterator[tuple[str, str]]:
         yield "growth.svg", plots.growth(echoes_of(results, "growth"), results["growth"]["options"]["servers"])
     if len(results.get("idle", {}).get("bytes", {})) > 1:
         yield "idle.svg", plots.idle(results["idle"], results["idle"]["options"]["servers"])
+    if results.get("broadcast", {}).get("samples", {}).get("one"):
+        yield "broadcast.svg", broadcast_report.plot(results["broadcast"])
     if "deflate" in results:
         yield "deflate-cpu.svg", deflate_plot.cpu(results["deflate"])
         yield "deflate-memory.svg", deflate_plot.memory(results["deflate"])

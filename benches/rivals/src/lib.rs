@@ -1,4 +1,4 @@
-//! What the echo servers share: their settings, a loop that accepts connections on one thread, the opening handshake
+//! What the servers share: their settings, a loop that accepts connections on one thread, the opening handshake
 //! for libraries that have none, and the loops that answer in batches; and what Linux tells the loads of a server.
 
 #![deny(unsafe_code)]

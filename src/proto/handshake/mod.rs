@@ -2,7 +2,8 @@
 //!
 //! A server feeds a [`ServerHandshake`] and decides on the [`Pending`] request that comes out; a client
 //! writes what [`ClientHandshake`] has to say and takes the [`Established`] connection, or the answer that
-//! refuses it. A server whose requests come from another HTTP implementation checks them as [`Parsed`]. Files import only those to their left:
+//! refuses it. A server whose requests come from another HTTP implementation checks them as
+//! [`Parsed`]. Files import only those to their left:
 //!
 //! ```text
 //! key fields uri | error | extensions head | body deflate reject | client server | parsed

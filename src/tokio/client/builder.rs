@@ -253,16 +253,45 @@ impl Client {
     ) -> Result<WebSocket<NetworkStream>, Error> {
         let opened = async {
             let target = Target::parse(uri)?;
-            let request = prepare(self.request(&target, true)?)?;
+            let request = prepare(self.request_to(&target, true)?)?;
             self.open(&target, &request, options, after(options.handshake_timeout)).await
         };
         options.observer.outcome(Role::Client, opened.await)
     }
 
+    /// The request that [`connect`](Self::connect) sends to a URI: with the fields and subprotocols of this client, and
+    /// the credentials of the URI. For [`connect_over`](crate::tokio::connect_over), and for
+    /// `taut::http2::Client::connect`.
+    ///
+    /// # Errors
+    /// [`Error::Uri`].
+    pub fn request(&self, uri: &str) -> Result<ClientRequest, Error> {
+        self.request_to(&Target::parse(uri)?, true)
+    }
+
+    /// The way to a server for HTTP/2, and what `start` makes of it.
+    #[cfg(feature = "http2")]
+    pub(crate) async fn reach_http2<T, F>(
+        &self,
+        uri: &str,
+        start: impl FnOnce(Reached) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = after(self.options.handshake_timeout);
+        let target = Target::parse(uri)?;
+        let tls = self.way.tls(&target)?.map(|tls| tls.for_http2());
+        // The pass lasts until HTTP/2 has begun.
+        let (stream, _pass) = self.way.open(&target, tls, deadline).await?;
+        let (secure, strict, options) = (target.uri.is_secure(), self.strict, self.options);
+        start(Reached { stream, secure, strict, options, deadline }).await
+    }
+
     async fn journey(&self, uri: &str) -> Result<WebSocket<NetworkStream>, Error> {
         let deadline = after(self.options.handshake_timeout);
         let mut target = Target::parse(uri)?;
-        let mut request = self.request(&target, true)?;
+        let mut request = self.request_to(&target, true)?;
         let mut trusted = true;
         for _ in 0..self.max_redirects {
             match self.open(&target, &request, self.options, deadline).await {
@@ -272,7 +301,7 @@ impl Client {
                     trusted = trusted && next.is_same_server(&target);
                     next.credentials = target.credentials.filter(|_| trusted);
                     target = next;
-                    request = self.request(&target, trusted)?;
+                    request = self.request_to(&target, trusted)?;
                 }
                 opened => return opened,
             }
@@ -288,14 +317,14 @@ impl Client {
         deadline: Instant,
     ) -> Result<WebSocket<NetworkStream>, Error> {
         // The pass lasts until the handshake is over.
-        let (stream, _pass) = self.way.open(target, deadline).await?;
+        let (stream, _pass) = self.way.open(target, self.way.tls(target)?, deadline).await?;
         let strict = self.strict && !self.subprotocols.is_empty();
         let opened = shake_hands(stream, request, options, strict, deadline).await;
         opened.map_err(|error| tls::told_by(error, target.uri.host()))
     }
 
     /// The request to a target; with what is secret if that is for it.
-    fn request(&self, target: &Target, trusted: bool) -> Result<ClientRequest, Error> {
+    fn request_to(&self, target: &Target, trusted: bool) -> Result<ClientRequest, Error> {
         let mut request = self.offered(ClientRequest::from_uri(&target.uri))?;
         for (name, value) in &self.fields {
             if trusted || PUBLIC.iter().any(|public| public.eq_ignore_ascii_case(name)) {
@@ -339,6 +368,16 @@ impl fmt::Debug for Client {
             .field("max_redirects", &self.max_redirects)
             .finish_non_exhaustive()
     }
+}
+
+/// A server that is to speak HTTP/2, and what the client says of connections to it.
+#[cfg(feature = "http2")]
+pub(crate) struct Reached {
+    pub(crate) stream: NetworkStream,
+    pub(crate) secure: bool,
+    pub(crate) strict: bool,
+    pub(crate) options: Options,
+    pub(crate) deadline: Instant,
 }
 
 /// The fields that may go to a server that another one named.

@@ -18,6 +18,8 @@ mod tunnel;
 mod way;
 
 pub use builder::Client;
+#[cfg(feature = "http2")]
+pub(crate) use builder::Reached;
 pub use network::{Connector, Dialing, Network};
 pub use proxy::Proxy;
 pub use stream::NetworkStream;

@@ -57,18 +57,23 @@ impl Way {
         }
     }
 
-    /// A stream to the server, and the right to be the one that connects to it, which ends with the handshake.
+    /// The settings of TLS for a server; nothing is sent in the open because TLS is missing.
+    pub(super) fn tls(&self, target: &Target) -> Result<Option<tls::Session>, Error> {
+        target.uri.is_secure().then(|| self.tls.get()).transpose()
+    }
+
+    /// A stream to the server, with TLS or without, and the right to be the one that connects to it, which ends with
+    /// the handshake.
     pub(super) async fn open(
         &self,
         target: &Target,
+        tls: Option<tls::Session>,
         deadline: Instant,
     ) -> Result<(NetworkStream, Option<Pass>), Error> {
         if let Some(path) = &target.socket {
             return within(deadline, Deadline::Connect, open_socket(path)).await.map(|stream| (stream, None));
         }
         let (host, port) = (target.uri.host(), target.uri.port());
-        // Nothing is sent in the open because TLS is missing.
-        let tls = if target.uri.is_secure() { Some(self.tls.get()?) } else { None };
         let proxy = match &self.proxies {
             Proxies::None => None,
             Proxies::One(proxy) => Some(proxy),
@@ -140,7 +145,8 @@ impl Way {
                 Speaks::Socks5 | Speaks::Socks5h => socks::open(&mut stream, &host, port, credentials).await,
             }
         })
-        .await?;
+        .await
+        .map_err(|error| tls::told_by(error, &proxy.host))?;
         Ok((stream, pass))
     }
 

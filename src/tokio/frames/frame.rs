@@ -16,7 +16,8 @@ use crate::proto::{CloseFrame, ProtocolError, Utf8Bytes, decode_close};
 pub struct Frame {
     /// Whether the message ends with this frame.
     pub fin: bool,
-    /// The first reserved bit, which an extension gives its meaning: see [`FrameReader::allow_rsv1`](super::FrameReader::allow_rsv1).
+    /// The first reserved bit, which an extension gives its meaning: see
+    /// [`FrameReader::allow_rsv1`](super::FrameReader::allow_rsv1).
     pub rsv1: bool,
     /// What the frame is for.
     pub opcode: OpCode,

@@ -22,6 +22,15 @@ pub(super) fn explained(error: io::Error, host: &str) -> Error {
     Error::Io(error)
 }
 
+/// Whether the server speaks nothing of what was offered (RFC 7301 §3.2).
+pub(super) fn is_no_protocol(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Cause>());
+    matches!(
+        cause,
+        Some(Cause::AlertReceived(AlertDescription::NoApplicationProtocol) | Cause::NoApplicationProtocol)
+    )
+}
+
 /// An error from above TLS: a server of TLS 1.3 tells what it thinks of our certificate once we believe to be done.
 pub(in super::super) fn told_by(error: Error, host: &str) -> Error {
     match error {

@@ -18,6 +18,6 @@ pub use config::Tls;
 #[cfg(feature = "rustls")]
 pub(super) use failure::told_by;
 #[cfg(not(feature = "rustls"))]
-pub(super) use off::{Setting, told_by};
+pub(super) use off::{Session, Setting, told_by};
 #[cfg(feature = "rustls")]
-pub(super) use session::Setting;
+pub(super) use session::{Session, Setting};

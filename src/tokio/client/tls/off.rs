@@ -28,6 +28,11 @@ impl Setting {
 }
 
 impl Session {
+    #[cfg(feature = "http2")]
+    pub(in super::super) const fn for_http2(&self) -> Self {
+        match *self {}
+    }
+
     pub(in super::super) fn wrap(&self, _: NetworkStream, _: &str) -> Ready<Result<NetworkStream, Error>> {
         match *self {}
     }

@@ -5,6 +5,8 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
+#[cfg(feature = "http2")]
+use alloc::vec;
 use std::sync::OnceLock;
 
 use tokio_rustls::TlsConnector;
@@ -13,7 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::super::stream::NetworkStream;
 use super::config::Tls;
-use super::failure::explained;
+use super::failure::{explained, is_no_protocol};
 use crate::error::Error;
 use crate::network_error::{TlsError, TlsProblem};
 
@@ -26,6 +28,8 @@ pub(in super::super) struct Setting(Arc<OnceLock<Session>>);
 pub(in super::super) struct Session {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    /// The server has to choose HTTP/2.
+    http2: bool,
 }
 
 impl Setting {
@@ -49,7 +53,15 @@ impl Setting {
 
 impl Session {
     fn new(tls: &Tls) -> Result<Self, Error> {
-        Ok(Self { config: tls.build()?, server_name: tls.server_name.clone() })
+        Ok(Self { config: tls.build()?, server_name: tls.server_name.clone(), http2: false })
+    }
+
+    /// The same settings with `h2` as the only protocol that is offered.
+    #[cfg(feature = "http2")]
+    pub(in super::super) fn for_http2(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![HTTP2.into()];
+        Self { config: Arc::new(config), server_name: self.server_name.clone(), http2: true }
     }
 
     /// TLS with the host.
@@ -64,7 +76,17 @@ impl Session {
                 .map_err(|error| TlsError::new(TlsProblem::Configuration, host, Some(Box::new(error))))?,
         };
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
-        let stream = connecting.await.map_err(|error| explained(error, host))?;
+        let stream = connecting.await.map_err(|error| match error {
+            error if self.http2 && is_no_protocol(&error) => Error::NoHttp2,
+            error => explained(error, host),
+        })?;
+        // Who knows nothing of ALPN chooses nothing.
+        if self.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(Error::NoHttp2);
+        }
         Ok(NetworkStream::from_tls(stream))
     }
 }
+
+/// RFC 9113 §3.2.
+const HTTP2: &[u8] = b"h2";

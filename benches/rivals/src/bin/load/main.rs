@@ -1,6 +1,7 @@
 //! The load for echo servers: bursts of frames that were made before, over many connections, from one thread that
-//! reads no more of the answers than it must; handshakes; and connections that fall silent.
+//! reads no more of the answers than it must; handshakes; connections that fall silent; and broadcasts.
 
+mod broadcast;
 mod burst;
 mod echo;
 mod options;
@@ -11,10 +12,11 @@ mod verify;
 use options::{Options, Work};
 
 const USAGE: &str = "\
-usage: load echo|verify|handshakes|idle --address HOST:PORT [options]
+usage: load echo|verify|handshakes|idle|broadcast --address HOST:PORT [options]
   --pid PID            of the server: tells its time, or its memory
   --size BYTES         of a message (20)
   --connections COUNT  (1)
+  --stalled COUNT      broadcast: so many more connections, which do not read (0)
   --depth COUNT        messages of a burst: one write, whose answers are awaited before the next (1)
   --kind KIND          binary, text (ASCII) or mixed (text of characters of one to four bytes) (binary)
   --seconds SECONDS    how long to measure (0.5)
@@ -27,12 +29,13 @@ Prints one JSON object.";
 
 fn main() -> Result<(), String> {
     let options = Options::from_arguments().map_err(|problem| format!("{problem}\n{USAGE}"))?;
-    socket::raise_limit(options.connections);
+    socket::raise_limit(options.connections + options.stalled);
     let report = match options.work {
         Work::Echo => echo::run(&options)?,
         Work::Verify => verify::run(&options)?,
         Work::Handshakes => silent::handshakes(&options)?,
         Work::Idle => silent::idle(&options)?,
+        Work::Broadcast => broadcast::run(&options)?,
     };
     println!("{report}");
     Ok(())

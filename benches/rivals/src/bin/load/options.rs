@@ -14,6 +14,7 @@ pub(crate) struct Options {
     pub(crate) process: Option<Process>,
     pub(crate) size: usize,
     pub(crate) connections: usize,
+    pub(crate) stalled: usize,
     pub(crate) depth: usize,
     pub(crate) kind: Kind,
     pub(crate) seconds: Duration,
@@ -30,6 +31,7 @@ pub(crate) enum Work {
     Verify,
     Handshakes,
     Idle,
+    Broadcast,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             Some("verify") => Work::Verify,
             Some("handshakes") => Work::Handshakes,
             Some("idle") => Work::Idle,
+            Some("broadcast") => Work::Broadcast,
             other => return Err(format!("what to do? {}", other.unwrap_or_default())),
         };
         let mut address = None;
@@ -49,6 +52,7 @@ impl Options {
             process: None,
             size: 20,
             connections: 1,
+            stalled: 0,
             depth: 1,
             kind: Kind::Binary,
             seconds: Duration::from_millis(500),
@@ -65,6 +69,7 @@ impl Options {
                 "--pid" => options.process = Some(Process::new(number(&value()?)?)),
                 "--size" => options.size = number(&value()?)?,
                 "--connections" => options.connections = number(&value()?)?,
+                "--stalled" => options.stalled = number(&value()?)?,
                 "--depth" => options.depth = number(&value()?)?,
                 "--kind" => options.kind = value()?.parse()?,
                 "--seconds" => options.seconds = Duration::from_secs_f64(number(&value()?)?),
