@@ -83,6 +83,7 @@ pub fn router(api: Arc<Api>, port: u16) -> Router {
 
 type Answer = Result<Json<Value>, ApiError>;
 type Shared = State<Arc<Api>>;
+type ByName<T> = (Arc<str>, T);
 
 /// A message to send.
 #[derive(Deserialize)]
@@ -123,7 +124,7 @@ impl Part {
     }
 
     /// The part, and where the next begins, if there is one.
-    fn of<T>(&self, all: BTreeMap<Arc<str>, T>) -> (Vec<(Arc<str>, T)>, Option<Arc<str>>) {
+    fn of<T>(&self, all: BTreeMap<Arc<str>, T>) -> (Vec<ByName<T>>, Option<Arc<str>>) {
         let mut rest = all.into_iter().skip_while(|(name, _)| **name <= *self.after);
         let part: Vec<_> = rest.by_ref().take(self.limit.clamp(1, MOST_LISTED)).collect();
         let next = rest.next().and_then(|_| part.last().map(|(name, _)| name.clone()));

@@ -215,7 +215,6 @@ async fn what_was_acknowledged_survives_the_program_in_sqlite() {
     assert_eq!(api(&first, "POST", "/ws/disable", json!({ "user_id": "eve" })).await.0, 200);
     drop(peer);
     first.shutdown().await;
-    drop(first);
     let second = reopened(&settings).await;
     let mut peer = Peer::guest(&second, "ana").await;
     let page = peer.ask(join("j", "r", json!({ "after": { "epoch": epoch, "seq": 2 } }))).await;

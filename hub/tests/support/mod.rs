@@ -18,47 +18,49 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub const SECRET: &str = "a secret of thirty-two bytes, at least";
-pub const API_TOKEN: &str = "an API token for tests";
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes, at least";
+pub(crate) const API_TOKEN: &str = "an API token for tests";
 
 /// A hub on free ports.
-pub async fn hub(settings: &[(&str, &str)]) -> Running {
+pub(crate) async fn hub(settings: &[(&str, &str)]) -> Running {
     try_hub(settings).await.expect("the hub starts")
 }
 
-pub async fn try_hub(settings: &[(&str, &str)]) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn try_hub(
+    settings: &[(&str, &str)],
+) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
     let all = [("server.address", "127.0.0.1:0"), ("api.address", "127.0.0.1:0"), ("api.token", API_TOKEN)];
     let all = all.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
     start(Config::load(None, [], all)?).await
 }
 
 /// One whose tokens are of `SECRET`.
-pub async fn hub_with_secret(settings: &[(&str, &str)]) -> Running {
+pub(crate) async fn hub_with_secret(settings: &[(&str, &str)]) -> Running {
     let file = Scratch::new(SECRET.as_bytes());
     let own = [("auth.algorithms", "HS256"), ("auth.key_file", file.path()), ("auth.leeway", "0s")];
     hub(&[&own[..], settings].concat()).await
 }
 
 /// A token of `SECRET`.
-pub fn token(claims: Value) -> String {
+pub(crate) fn token(claims: Value) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     encode(&Header::new(jsonwebtoken::Algorithm::HS256), &claims, &key).unwrap()
 }
 
 /// Good for an hour.
-pub fn claims(user: &str) -> Value {
+pub(crate) fn claims(user: &str) -> Value {
     json!({ "sub": user, "exp": now() + 3600 })
 }
 
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A file that is gone with this.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new(content: &[u8]) -> Self {
+    pub(crate) fn new(content: &[u8]) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("taut-hub-test-{}-{number}", std::process::id()));
@@ -67,11 +69,11 @@ impl Scratch {
         this
     }
 
-    pub fn write(&self, content: &[u8]) {
+    pub(crate) fn write(&self, content: &[u8]) {
         std::fs::write(&self.0, content).unwrap();
     }
 
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -85,30 +87,34 @@ impl Drop for Scratch {
 }
 
 /// A client, each of whose messages is held against the schema.
-pub struct Peer(pub WebSocket<NetworkStream>);
+pub(crate) struct Peer(pub(crate) WebSocket<NetworkStream>);
 
 impl Peer {
     /// Whoever it says, in development, after the welcome.
-    pub async fn guest(hub: &Running, user: &str) -> Self {
+    pub(crate) async fn guest(hub: &Running, user: &str) -> Self {
         let mut peer = Self::connect(hub, &format!("?user={user}"), &[]).await.unwrap();
         assert_eq!(peer.next("system_message").await["data"]["user_id"], user);
         peer
     }
 
     /// With this in the query, and these fields.
-    pub async fn connect(hub: &Running, query: &str, fields: &[(&str, &str)]) -> Result<Self, taut::Error> {
+    pub(crate) async fn connect(
+        hub: &Running,
+        query: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Self, taut::Error> {
         let url = format!("ws://{}/ws{query}", hub.address().unwrap());
         let client =
             fields.iter().fold(Client::new(), |client, (name, value)| client.field(name, value).unwrap());
         client.connect(&url).await.map(Self)
     }
 
-    pub async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
     /// The next message; `None` at the end.
-    pub async fn recv(&mut self) -> Option<Value> {
+    pub(crate) async fn recv(&mut self) -> Option<Value> {
         loop {
             let message = timeout(PATIENCE, self.0.recv()).await.expect("a message comes");
             let message = message.unwrap()?;
@@ -120,7 +126,7 @@ impl Peer {
     }
 
     /// The next message of this type; others are passed over.
-    pub async fn next(&mut self, message_type: &str) -> Value {
+    pub(crate) async fn next(&mut self, message_type: &str) -> Value {
         loop {
             let message = self.recv().await.unwrap_or_else(|| panic!("the end instead of {message_type}"));
             if message["message_type"] == message_type {
@@ -130,7 +136,7 @@ impl Peer {
     }
 
     /// Asks, and gives the answer, by its id.
-    pub async fn ask(&mut self, message: Value) -> Value {
+    pub(crate) async fn ask(&mut self, message: Value) -> Value {
         let id = message["id"].clone();
         self.send(message).await;
         loop {
@@ -143,14 +149,14 @@ impl Peer {
     }
 
     /// With what code the hub closed.
-    pub async fn end(&mut self) -> u16 {
+    pub(crate) async fn end(&mut self) -> u16 {
         while self.recv().await.is_some() {}
         self.0.close_status().expect("a Close came").code
     }
 }
 
 /// Holds a message against the schema.
-pub fn check(message: &Value) {
+pub(crate) fn check(message: &Value) {
     static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let schema = serde_json::from_str(include_str!("../../schema/envelope.json")).unwrap();
@@ -162,7 +168,7 @@ pub fn check(message: &Value) {
 }
 
 /// A request to the API: the status, the head, the body.
-pub async fn request(
+pub(crate) async fn request(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -184,7 +190,7 @@ pub async fn request(
 }
 
 /// A request with the token, whose answer is JSON.
-pub async fn api(hub: &Running, method: &str, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn api(hub: &Running, method: &str, path: &str, body: Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let address = hub.api_address().unwrap();
     let (status, _, body) = request(address, method, path, Some(API_TOKEN), &body).await;
