@@ -137,6 +137,7 @@ impl Running {
         }
         let drained = server.shutdown(Self::plan()).await;
         self.stop_api().await;
+        self.hub.store.close().await;
         drained
     }
 

@@ -206,7 +206,7 @@ async fn a_message_that_is_sent_again_is_acknowledged_and_not_delivered_again() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_was_acknowledged_survives_the_program_in_sqlite() {
     let database = Scratch::new(b"");
     let settings = [DEVELOPMENT, ("history.database", database.path())];
@@ -215,7 +215,7 @@ async fn what_was_acknowledged_survives_the_program_in_sqlite() {
     assert_eq!(api(&first, "POST", "/ws/disable", json!({ "user_id": "eve" })).await.0, 200);
     drop(peer);
     first.shutdown().await;
-    let second = reopened(&settings).await;
+    let second = hub(&settings).await;
     let mut peer = Peer::guest(&second, "ana").await;
     let page = peer.ask(join("j", "r", json!({ "after": { "epoch": epoch, "seq": 2 } }))).await;
     assert_eq!((&page["data"]["recovered"], &page["seq"]), (&json!(true), &json!(5)));
@@ -240,15 +240,4 @@ async fn filled(hub: &Running, messages: usize) -> (Peer, Value) {
         assert_eq!(peer.ask(text(&format!("m{number}"), "r", number)).await["seq"], number);
     }
     (peer, epoch)
-}
-
-/// The file is let go of shortly after the hub that had it.
-async fn reopened(settings: &[(&str, &str)]) -> Running {
-    loop {
-        match support::try_hub(settings).await {
-            Ok(hub) => return hub,
-            Err(error) if error.to_string().contains("locked") => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    }
 }

@@ -105,6 +105,10 @@ impl Store for Memory {
         })
     }
 
+    fn close(&self) -> Running<'_, ()> {
+        Box::pin(async {})
+    }
+
     fn durability(&self) -> &'static str {
         "memory: nothing survives the program"
     }

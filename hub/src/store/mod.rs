@@ -37,6 +37,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Whether a user is barred, or a token was taken back.
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>>;
 
+    /// Ends the store: what came before is done, what comes later is refused. Done when files are closed.
+    fn close(&self) -> Running<'_, ()>;
+
     /// What an acknowledged message survives.
     fn durability(&self) -> &'static str;
 }

@@ -29,6 +29,7 @@ enum Work {
     SetDisabled(String, bool, Answer<()>),
     Revoke(String, u64, Answer<()>),
     IsBarred(String, Option<String>, Answer<bool>),
+    Close(Answer<()>),
 }
 
 /// What is answered once the transaction is on the disk.
@@ -37,6 +38,16 @@ enum Done {
     Opened(Answer<()>, Fed),
     Set(Answer<()>),
     Asked(Answer<bool>, bool),
+    Closed(Answer<()>),
+}
+
+/// What the thread does next.
+enum Next {
+    Go,
+    /// Nobody is fed any more.
+    Stop,
+    /// Somebody wants the file closed, and to be told.
+    Close(Answer<()>),
 }
 
 struct Writer {
@@ -95,6 +106,13 @@ impl Store for Sqlite {
         self.ask(move |answer| Work::IsBarred(user, token, answer))
     }
 
+    fn close(&self) -> Running<'_, ()> {
+        Box::pin(async {
+            // Stopped before, it has no file any more.
+            let _ = self.ask(Work::Close).await;
+        })
+    }
+
     fn durability(&self) -> &'static str {
         "SQLite: on the disk (WAL, synchronous=FULL); survives the program's end and loss of power"
     }
@@ -104,14 +122,21 @@ impl Writer {
     fn run(mut self, mut taken: mpsc::Receiver<Work>) {
         let mut batch = Vec::new();
         while taken.blocking_recv_many(&mut batch, MOST_AT_ONCE) > 0 {
-            if !self.commit(batch.drain(..)) {
-                return;
+            match self.commit(batch.drain(..)) {
+                Next::Go => {}
+                Next::Stop => return,
+                Next::Close(answer) => {
+                    // Before it is answered.
+                    drop(self);
+                    let _ = answer.send(Ok(()));
+                    return;
+                }
             }
         }
     }
 
-    /// Does all in one transaction, and answers once that is done. Whether the feed is still there.
-    fn commit(&mut self, batch: impl Iterator<Item = Work>) -> bool {
+    /// Does all in one transaction, and answers once that is done.
+    fn commit(&mut self, batch: impl Iterator<Item = Work>) -> Next {
         let done = match self.database.transaction() {
             Ok(transaction) => {
                 let done: Vec<Done> = batch.filter_map(|work| work.run(&transaction, &self.limits)).collect();
@@ -123,26 +148,27 @@ impl Writer {
             }
             Err(error) => return failed(&error),
         };
-        done.into_iter().all(|done| match done {
-            Done::Appended(answer, appended, fed) => {
-                let is_fed = fed.is_none_or(|fed| self.feed.blocking_send(fed).is_ok());
-                let _ = answer.send(Ok(appended));
-                is_fed
+        let mut next = Next::Go;
+        for done in done {
+            match done {
+                Done::Appended(answer, appended, fed) => {
+                    if fed.is_some_and(|fed| self.feed.blocking_send(fed).is_err()) {
+                        next = Next::Stop;
+                    }
+                    let _ = answer.send(Ok(appended));
+                }
+                Done::Opened(answer, fed) => {
+                    if self.feed.blocking_send(fed).is_err() {
+                        next = Next::Stop;
+                    }
+                    let _ = answer.send(Ok(()));
+                }
+                Done::Set(answer) => drop(answer.send(Ok(()))),
+                Done::Asked(answer, barred) => drop(answer.send(Ok(barred))),
+                Done::Closed(answer) => next = Next::Close(answer),
             }
-            Done::Opened(answer, fed) => {
-                let is_fed = self.feed.blocking_send(fed).is_ok();
-                let _ = answer.send(Ok(()));
-                is_fed
-            }
-            Done::Set(answer) => {
-                let _ = answer.send(Ok(()));
-                true
-            }
-            Done::Asked(answer, barred) => {
-                let _ = answer.send(Ok(barred));
-                true
-            }
-        })
+        }
+        next
     }
 }
 
@@ -188,6 +214,7 @@ impl Work {
                     Err(error) => refuse(answer, error.into()),
                 }
             }
+            Self::Close(answer) => Some(Done::Closed(answer)),
         }
     }
 }
@@ -283,9 +310,9 @@ fn refuse<T>(answer: Answer<T>, error: StoreError) -> Option<Done> {
 }
 
 /// The database may be well again for the next.
-fn failed(error: &rusqlite::Error) -> bool {
+fn failed(error: &rusqlite::Error) -> Next {
     tracing::error!(%error, "nothing could be stored");
-    true
+    Next::Go
 }
 
 impl From<rusqlite::Error> for StoreError {
