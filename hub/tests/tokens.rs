@@ -2,8 +2,9 @@
 
 mod support;
 
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 use serde_json::{Value, json};
 use support::{Peer, SECRET, Scratch, claims, hub, hub_with_secret, now, token, try_hub};
 use taut::Error;
@@ -128,6 +129,117 @@ async fn a_token_does_not_choose_its_algorithm() {
         "..".into(),
     ] {
         assert_eq!(refusal(&hub, &broken).await, Some(401), "{broken}");
+    }
+}
+
+/// A key of an algorithm that has two halves.
+struct Pair {
+    name: &'static str,
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: String,
+    /// The public half as a member of a set, named as the algorithm.
+    member: Value,
+}
+
+fn pairs() -> [Pair; 3] {
+    let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let ec = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let ed = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let pem = |key: &KeyPair| key.serialize_pem().into_bytes();
+    let private = EncodingKey::from_ed_pem(&pem(&ed)).unwrap();
+    let member = serde_json::from_str::<Value>(&set(&[("EdDSA", &ed)])).unwrap()["keys"][0].take();
+    let public = ed.public_key_pem();
+    let ed = Pair { name: "EdDSA", algorithm: Algorithm::EdDSA, private, public, member };
+    let pair = |name, algorithm, private: EncodingKey, public| {
+        let mut member = serde_json::to_value(Jwk::from_encoding_key(&private, algorithm).unwrap()).unwrap();
+        member["kid"] = json!(name);
+        Pair { name, algorithm, private, public, member }
+    };
+    let rsa_key = EncodingKey::from_rsa_pem(&pem(&rsa)).unwrap();
+    let ec_key = EncodingKey::from_ec_pem(&pem(&ec)).unwrap();
+    [
+        pair("RS256", Algorithm::RS256, rsa_key, rsa.public_key_pem()),
+        pair("ES256", Algorithm::ES256, ec_key, ec.public_key_pem()),
+        ed,
+    ]
+}
+
+fn signed(algorithm: Algorithm, kid: Option<&str>, key: &EncodingKey) -> String {
+    let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
+    encode(&header, &claims("ana"), key).unwrap()
+}
+
+#[tokio::test]
+async fn each_algorithm_is_taken_by_its_own_key_alone() {
+    let pairs = pairs();
+    for Pair { name, algorithm, private, public, .. } in &pairs {
+        let file = Scratch::new(public.as_bytes());
+        let hub = hub(&[("auth.algorithms", name), ("auth.key_file", file.path())]).await;
+        assert_eq!(refusal(&hub, &signed(*algorithm, None, private)).await, None, "{name}");
+        for other in pairs.iter().filter(|other| other.name != *name) {
+            let token = signed(other.algorithm, None, &other.private);
+            assert_eq!(refusal(&hub, &token).await, Some(401), "{name} {}", other.name);
+        }
+        let secret = EncodingKey::from_secret(public.as_bytes());
+        assert_eq!(refusal(&hub, &signed(Algorithm::HS256, None, &secret)).await, Some(401), "{name}");
+    }
+    let rsa = &pairs[0];
+    let file = Scratch::new(rsa.public.as_bytes());
+    let hub = hub(&[("auth.algorithms", "RS256"), ("auth.key_file", file.path())]).await;
+    for near in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+        assert_eq!(refusal(&hub, &signed(near, None, &rsa.private)).await, Some(401), "{near:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_set_a_kid_names_one_key_and_what_it_is_for() {
+    let pairs = pairs();
+    let mut keys: Vec<_> = pairs.iter().map(|pair| pair.member.clone()).collect();
+    // A secret in a set is none: whoever may read the public keys would be able to sign.
+    let secret = json!({ "kty": "oct", "alg": "HS256", "kid": "oct", "k": base64_url(SECRET.as_bytes()) });
+    keys.push(secret);
+    let file = Scratch::new(json!({ "keys": keys }).to_string().as_bytes());
+    let names = ("auth.algorithms", "HS256, RS256, ES256, EdDSA");
+    let hub = hub(&[names, ("auth.key_set", file.path())]).await;
+    for Pair { name, algorithm, private, public, .. } in &pairs {
+        for kid in pairs.iter().map(|pair| pair.name) {
+            let expected = if kid == *name { None } else { Some(401) };
+            assert_eq!(
+                refusal(&hub, &signed(*algorithm, Some(kid), private)).await,
+                expected,
+                "{name} as {kid}"
+            );
+        }
+        let public = EncodingKey::from_secret(public.as_bytes());
+        assert_eq!(refusal(&hub, &signed(Algorithm::HS256, Some(name), &public)).await, Some(401), "{name}");
+    }
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    for kid in [Some("oct"), None] {
+        assert_eq!(refusal(&hub, &signed(Algorithm::HS256, kid, &secret)).await, Some(401), "{kid:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_refused() {
+    let hub = hub_with_secret(&[("server.allowed_origins", "https://app.example")]).await;
+    let token = format!("?token={}", token(claims("ana")));
+    for (origin, expected) in [
+        ("https://app.example", None),
+        ("http://app.example", Some(403)),
+        ("https://app.example:8443", Some(403)),
+        ("https://app.example.evil.test", Some(403)),
+        ("https://evil.test/https://app.example", Some(403)),
+        ("https://app.example@evil.test", Some(403)),
+        ("https://evil-app.example", Some(403)),
+        ("null", Some(403)),
+    ] {
+        let status = match Peer::connect(&hub, &token, &[("Origin", origin)]).await {
+            Ok(_) => None,
+            Err(Error::Refused(response)) => Some(response.status()),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(status, expected, "{origin}");
     }
 }
 
