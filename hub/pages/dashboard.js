@@ -3,6 +3,8 @@
 
 const at = (id) => document.getElementById(id);
 const SAMPLES = 300;
+/** Of a page that was opened just before, a minute's width is drawn. */
+const FEWEST = 60;
 const samples = [];
 const TILES = [
   ["connections", (s) => s.connections],
@@ -19,6 +21,7 @@ const CHARTS = [
   ["Delivered, messages a second", (now, before) => rate(now, before, (s) => s.messages.delivered)],
   ["Answer of the API, ms", (now) => now.took],
   ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
+  ["Rooms", (now) => now.rooms],
 ];
 let token = sessionStorage.getItem("token"), timer = null;
 
@@ -63,7 +66,13 @@ async function ask(path) {
 
 function draw(stats, rooms) {
   at("tiles").replaceChildren(...TILES.map(([name, value]) => element("div", "card", element("strong", "", String(value(stats))), element("span", "", name))));
-  rows("ended", Object.entries(stats.ended).filter(([, count]) => count > 0));
+  const ended = Object.entries(stats.ended).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  const most = Math.max(1, ...ended.map(([, count]) => count));
+  at("ended").replaceChildren(...ended.map(([reason, count]) => {
+    const bar = element("div", "bar");
+    bar.style.width = `${(100 * count) / most}%`;
+    return element("tr", "", element("td", "", reason.replace("_", " ")), element("td", "wide", bar), element("td", "", String(count)));
+  }));
   rows("rooms", rooms.map(({ room, users }) => [room, users]));
   document.querySelectorAll("#charts canvas").forEach((canvas, number) => {
     chart(canvas, samples.map((now, place) => CHARTS[number][1](now, samples[place - 1])).filter(Number.isFinite));
@@ -76,13 +85,19 @@ function chart(canvas, values) {
   canvas.height = height * ratio;
   const context = canvas.getContext("2d"), style = getComputedStyle(document.body);
   context.scale(ratio, ratio);
-  const most = Math.max(1e-9, ...values) * 1.1, step = width / (SAMPLES - 1), first = SAMPLES - values.length;
+  const most = Math.max(1e-9, ...values) * 1.1, shown = Math.min(SAMPLES, Math.max(FEWEST, values.length)), step = width / (shown - 1), first = shown - values.length;
   const x = (place) => (first + place) * step, y = (value) => height - 2 - (value / most) * (height - 18);
   context.strokeStyle = style.getPropertyValue("--accent");
   context.lineWidth = 1.5;
   context.beginPath();
   values.forEach((value, place) => context[place ? "lineTo" : "moveTo"](x(place), y(value)));
   context.stroke();
+  context.lineTo(x(values.length - 1), height);
+  context.lineTo(x(0), height);
+  context.fillStyle = style.getPropertyValue("--accent");
+  context.globalAlpha = 0.12;
+  context.fill();
+  context.globalAlpha = 1;
   context.fillStyle = style.getPropertyValue("--soft");
   context.font = "12px system-ui, sans-serif";
   context.fillText(`${(values.at(-1) ?? 0).toFixed(1)}   most ${(Math.max(0, ...values)).toFixed(1)}`, 0, 12);

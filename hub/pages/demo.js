@@ -11,7 +11,12 @@ let socket = null, wanted = false, attempts = 0, current = null, user = null, ti
 at("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.hostname}:${document.body.dataset.port || 9001}/ws`;
 at("user").value = `guest-${Math.floor(Math.random() * 1000)}`;
 
-const state = (text, kind = "") => { at("state").textContent = text; at("state").className = `state ${kind}`; };
+const state = (text, kind = "") => {
+  at("state").textContent = text;
+  at("state").className = `state ${kind}`;
+  // While it is connected, or comes back by itself, the form has nothing to say.
+  document.body.classList.toggle("connected", wanted);
+};
 const send = (message) => { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message)); };
 const room = (name) => rooms.get(name) ?? rooms.set(name, { epoch: null, seq: 0, lines: [], users: new Set() }).get(name);
 
@@ -73,6 +78,7 @@ function take(message) {
 function joined({ room: name, seq, data }) {
   const joinedRoom = room(name);
   if (!data.recovered) note(name, "what was missed is no longer kept");
+  if (data.epoch !== joinedRoom.epoch) joinedRoom.seq = 0;
   for (const message of data.messages) said(message);
   Object.assign(joinedRoom, { epoch: data.epoch, seq, users: new Set(data.users) });
   if (data.more) return join(name);
@@ -82,7 +88,11 @@ function joined({ room: name, seq, data }) {
 function said(message) {
   const name = message.room ?? (message.to_user_id ? `@${message.to_user_id}` : "*");
   const known = room(name);
+  // Numbers only grow: this one came before, on the way of a join.
+  if (message.seq <= known.seq) return;
   known.seq = Math.max(known.seq, message.seq);
+  // What is heard was stored, whether or not its acknowledgement is here.
+  if (message.from_user_id === user) unacknowledged.delete(message.id);
   known.lines.push(message);
   known.lines.splice(0, known.lines.length - 500);
 }
@@ -101,7 +111,9 @@ function show() {
   }));
   const shown = rooms.get(current);
   at("users").replaceChildren(...[...(shown?.users ?? [])].sort().map((name) => line("li", name)));
-  at("messages").replaceChildren(...(shown?.lines ?? []).map((message) => {
+  const waiting = [...unacknowledged.values()].filter((message) => message.room === current);
+  at("messages").replaceChildren(...[...(shown?.lines ?? []), ...waiting].map((message) => {
+    if (!message.seq && !message.note) return Object.assign(line("li", `${message.data} …`), { className: "waiting" });
     if (message.note) return Object.assign(line("li", message.note), { className: "note" });
     const item = document.createElement("li");
     const text = typeof message.data === "string" ? message.data : JSON.stringify(message.data);
@@ -137,4 +149,5 @@ at("say").onsubmit = (event) => {
   unacknowledged.set(id, message);
   send({ id, ...message });
   at("text").value = "";
+  show();
 };

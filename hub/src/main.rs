@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,7 +94,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("WebSockets: ws://{address}/ws");
     }
     match running.api_address() {
-        Some(address) => println!("HTTP API: http://{address}"),
+        Some(address) => println!("HTTP API, demo and dashboard: http://{address}"),
         None => tracing::info!("there is no HTTP API: set api.token_file for one"),
     }
     let drained = running.run().await?;
@@ -119,7 +120,10 @@ fn load(arguments: Serve) -> Result<Config, Box<dyn Error + Send + Sync>> {
 
 fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if json { lines.json().init() } else { lines.init() }
 }
 
