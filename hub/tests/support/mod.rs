@@ -103,10 +103,18 @@ impl Peer {
         query: &str,
         fields: &[(&str, &str)],
     ) -> Result<Self, taut::Error> {
-        let url = format!("ws://{}/ws{query}", hub.address().unwrap());
+        Self::connect_to(&hub.address().unwrap().to_string(), query, fields).await
+    }
+
+    /// To a hub that listens there.
+    pub(crate) async fn connect_to(
+        address: &str,
+        query: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Self, taut::Error> {
         let client =
             fields.iter().fold(Client::new(), |client, (name, value)| client.field(name, value).unwrap());
-        client.connect(&url).await.map(Self)
+        client.connect(&format!("ws://{address}/ws{query}")).await.map(Self)
     }
 
     pub(crate) async fn send(&mut self, message: Value) {
