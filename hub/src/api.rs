@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::bus::News;
+use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::envelope::{Envelope, is_id, is_room, is_user};
 use crate::hub::{Hub, Target, User, close_code};
@@ -174,6 +175,7 @@ async fn stats(State(api): Shared) -> Answer {
         (reason, count)
     });
     Ok(Json(json!({
+        "nodes": hub.cluster.as_ref().map_or(1, Cluster::len),
         "uptime_seconds": hub.since.elapsed().as_secs(),
         "connections": metrics.connections.get(),
         "users": metrics.users.get(),

@@ -7,21 +7,23 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::envelope::Envelope;
 use crate::store::Running;
 
 /// What carries news to all nodes, this one included, in the order in which this one sends them.
 pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Sends news. Done when they are on their way.
     fn send(&self, news: News) -> Running<'_, Result<(), BusError>>;
+
+    /// Whether there may be other nodes.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// News for all nodes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum News {
-    /// A message that is not kept, for a stream.
-    Passing(String, Envelope),
     /// All connections of a user are to end.
     Disconnect {
         /// The user.
@@ -33,6 +35,24 @@ pub enum News {
     },
     /// All connections by a token are to end.
     Revoked(String),
+    /// A node lives.
+    Alive {
+        /// Which.
+        node: String,
+        /// It knows of nobody yet: all others are to say who is with them.
+        asks: bool,
+    },
+    /// Who came to a node, or left it: rooms and users.
+    Moved {
+        /// The node.
+        node: String,
+        /// All of before is void.
+        anew: bool,
+        /// Who came.
+        came: Vec<(String, String)>,
+        /// Who left.
+        left: Vec<(String, String)>,
+    },
 }
 
 /// The way to the nodes is gone.

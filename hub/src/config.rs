@@ -43,6 +43,16 @@ pub struct Config {
     pub database: Option<PathBuf>,
     /// How much is kept.
     pub history: Limits,
+    /// Redis, where many nodes are one hub.
+    pub redis: Option<Secret>,
+    /// What begins the names of its keys.
+    pub redis_prefix: String,
+    /// How many entries its feed has.
+    pub feed: usize,
+    /// After how long without a word a node is gone.
+    pub node_timeout: Duration,
+    /// How long it keeps a stream after the last message.
+    pub keep: Duration,
 }
 
 /// A text that is not shown.
@@ -78,10 +88,15 @@ impl Config {
             },
             database: None,
             history: Limits { messages: 1000, streams: 10_000, page: 200, page_bytes: 256 << 10 },
+            redis: None,
+            redis_prefix: "taut:".to_owned(),
+            feed: 100_000,
+            node_timeout: Duration::from_secs(15),
+            keep: Duration::from_secs(7 * 24 * 3600),
         }
     }
 
-    /// The defaults, then the file, then the variables that begin with `TAUT_HUB_`, then what was given by flags.
+    /// The defaults, then the file, then the variables that begin with `TAUT_HUB_` and `REDIS_URL`, then what was given by flags.
     ///
     /// `TAUT_HUB_AUTH_KEY_FILE` is the setting `auth.key_file`: the section, then the name.
     ///
@@ -102,6 +117,10 @@ impl Config {
         let mut vars: Vec<_> = vars.into_iter().collect();
         vars.sort();
         for (variable, value) in vars {
+            if variable == "REDIS_URL" {
+                config.redis = Some(Secret::of(&value));
+                continue;
+            }
             let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
             let name = rest.to_ascii_lowercase().replacen('_', ".", 1);
             config.set(&name, &value).map_err(|error| ConfigError(format!("{variable}: {error}")))?;
@@ -135,6 +154,11 @@ impl Config {
     /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
     /// | `history.messages` | how many are kept of each stream | `1000` |
     /// | `history.streams` | how many streams memory remembers | `10000` |
+    /// | `history.keep` | how long Redis keeps a stream after its last message | `168h` |
+    /// | `redis.url` | `redis://…`: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
+    /// | `redis.node_timeout` | a node that was not heard of for so long is gone, and its users with it | `15s` |
+    /// | `redis.prefix` | what begins the names of all keys there | `taut:` |
+    /// | `redis.feed` | how many entries the nodes' feed has: who is away for more has its clients recover | `100000` |
     ///
     /// # Errors
     /// A name that is none, or what may stand there.
@@ -184,6 +208,11 @@ impl Config {
             "history.database" => self.database = (text != "none").then(|| text.into()),
             "history.messages" => self.history.messages = number()?,
             "history.streams" => self.history.streams = number()?,
+            "history.keep" => self.keep = time()?.max(Duration::from_secs(1)),
+            "redis.url" => self.redis = Some(Secret::of(text)),
+            "redis.prefix" => text.clone_into(&mut self.redis_prefix),
+            "redis.node_timeout" => self.node_timeout = time()?.max(Duration::from_secs(1)),
+            "redis.feed" => self.feed = number()?,
             _ => return Err(ConfigError(format!("there is no setting {name:?}"))),
         }
         Ok(())
@@ -220,6 +249,9 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |sentence: &str| Err(ConfigError(sentence.to_owned()));
+        if self.redis.is_some() && self.database.is_some() {
+            return wrong("history.database and redis.url exclude each other: take one of them away");
+        }
         match (&self.keys, self.development) {
             (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
             (None, false) => wrong(
@@ -244,6 +276,12 @@ impl Secret {
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.len() >= SHORTEST_SECRET).then(|| Self(text.to_owned()))
+    }
+
+    /// One of any length, such as an address with a password.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(text.trim().to_owned())
     }
 
     /// The text.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Identity, TokenError, Verifier};
 use crate::bus::{Bus, News};
+use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
 use crate::presence::{Change, Presence};
@@ -27,6 +28,8 @@ pub struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) presence: Presence,
     pub(crate) since: Instant,
+    /// `None` if there is no other node.
+    pub(crate) cluster: Option<Cluster>,
     registry: OnceLock<Registry>,
 }
 
@@ -69,7 +72,19 @@ impl Hub {
         verifier: Option<Verifier>,
         rules: ClientRules,
     ) -> Self {
+        Self::of_nodes(store, bus, verifier, rules, None)
+    }
+
+    /// As [`new`](Self::new), one node of many.
+    pub(crate) fn of_nodes(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        verifier: Option<Verifier>,
+        rules: ClientRules,
+        cluster: Option<Cluster>,
+    ) -> Self {
         Self {
+            cluster,
             store,
             bus,
             verifier,
@@ -120,6 +135,7 @@ impl Hub {
                 Some(fed) = fed.recv() => match fed {
                     Fed::Message(stream, message) => self.send(&stream, &message),
                     Fed::Opened(page, then) => then(page),
+                    Fed::Gap => self.recover_all(),
                 },
                 Some(news) = news.recv() => self.hear(news),
                 else => return,
@@ -135,9 +151,28 @@ impl Hub {
         self.metrics.lost.inc_by((tally.displaced + tally.dropped + tally.disconnected) as u64);
     }
 
+    /// Something was missed: clients come back, and are given it or told that it is gone.
+    fn recover_all(&self) {
+        for connection in self.everybody().iter() {
+            close(connection, CloseCode::RESTART.get(), "messages were missed here: come back, and recover");
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.missed();
+        }
+    }
+
     fn hear(&self, news: News) {
         match news {
-            News::Passing(stream, message) => self.send(&stream, &message),
+            News::Alive { node, asks } => {
+                if let Some(cluster) = &self.cluster {
+                    cluster.alive(&node, asks);
+                }
+            }
+            News::Moved { node, anew, came, left } => {
+                if let Some(cluster) = &self.cluster {
+                    cluster::moved(self, cluster, &node, anew, came, left);
+                }
+            }
             News::Disconnect { user, code, reason } => {
                 for connection in self.connections(&user).iter() {
                     close(connection, code, &reason);
@@ -178,14 +213,24 @@ impl Hub {
         }
         let Some(user) = event.connection.get::<User>() else { return };
         let by = if matches!(event.change, RoomChange::Joined { .. }) { 1 } else { -1 };
-        let (change, number) = self.presence.change(&event.room, &user.0, by);
+        let told = |is_here| {
+            if let Some(cluster) = &self.cluster {
+                cluster.moved((event.room.clone(), user.0.clone()), is_here);
+            }
+        };
+        let (change, number) = self.presence.change(&event.room, &user.0, by, told);
+        self.announce(&event.room, &user.0, change, number);
+    }
+
+    /// Tells those of a room who are here what happened to it.
+    pub(crate) fn announce(&self, room: &str, user: &str, change: Change, number: usize) {
         let message_type = match change {
             _ if number > self.rules.announced_users => return,
             Change::Came => "user_joined",
             Change::Went => "user_left",
             Change::Nothing => return,
         };
-        self.send(&event.room, &Envelope::new(message_type).room(&event.room).from_user(&user.0));
+        self.send(room, &Envelope::new(message_type).room(room).from_user(user));
     }
 
     pub(crate) fn on_end(&self, handle: &Handle, outcome: &Outcome) {

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod serve;
 pub mod store;
 
+mod cluster;
 mod pages;
 mod presence;
 mod session;

@@ -17,11 +17,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{self, Api};
 use crate::auth::Verifier;
-use crate::bus::Local;
+use crate::bus::{Bus, Local, News};
+use crate::cluster::{self, Cluster};
 use crate::config::{Config, Secret};
 use crate::hub::Hub;
 use crate::session;
 use crate::store::memory::Memory;
+use crate::store::redis::{Place, Redis};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Feed, Store};
 
@@ -50,9 +52,10 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
     let verifier = config.rules().map(Verifier::new).transpose()?;
     let (feed, fed) = mpsc::channel(MOST_FED);
     let (news, heard) = mpsc::channel(MOST_FED);
-    let store = store(&config, feed).await?;
-    let bus = Arc::new(Local::new(news));
-    let hub = Arc::new(Hub::new(store, bus, verifier, config.clients.clone()));
+    let (store, bus) = store(&config, feed, news).await?;
+    let (cluster, moves) =
+        if bus.is_shared() { Some(Cluster::new(config.node_timeout)).unzip() } else { (None, None) };
+    let hub = Arc::new(Hub::of_nodes(store, bus, verifier, config.clients.clone(), cluster));
 
     let mut settings = config.server.clone();
     if config.development && !config.has_origins {
@@ -82,6 +85,9 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
 
     let delivering = hub.clone();
     let mut tasks = vec![tokio::spawn(async move { delivering.deliver(fed, heard).await })];
+    if let Some(moves) = moves {
+        tasks.push(tokio::spawn(cluster::run(hub.clone(), moves)));
+    }
     if hub.verifier.is_some() {
         tasks.push(tokio::spawn(refresh_keys(hub.clone(), config.key_refresh)));
     }
@@ -137,6 +143,10 @@ impl Running {
         }
         let drained = server.shutdown(Self::plan()).await;
         self.stop_api().await;
+        if let Some(cluster) = &self.hub.cluster {
+            // Else the others find out by themselves.
+            let _ = timeout(LAST_WORD, self.hub.bus.send(cluster.farewell())).await;
+        }
         self.hub.store.close().await;
         drained
     }
@@ -163,12 +173,24 @@ impl Drop for Running {
     }
 }
 
-async fn store(config: &Config, feed: Feed) -> Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>> {
+type Stores = (Arc<dyn Store>, Arc<dyn Bus>);
+
+async fn store(
+    config: &Config,
+    feed: Feed,
+    news: mpsc::Sender<News>,
+) -> Result<Stores, Box<dyn Error + Send + Sync>> {
     let limits = config.history;
-    let Some(path) = config.database.clone() else { return Ok(Arc::new(Memory::new(feed, limits))) };
+    if let Some(url) = config.redis.clone() {
+        let place = Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
+        let redis = Arc::new(Redis::connect(place, limits, feed, news).await?);
+        return Ok((redis.clone(), redis));
+    }
+    let bus = Arc::new(Local::new(news));
+    let Some(path) = config.database.clone() else { return Ok((Arc::new(Memory::new(feed, limits)), bus)) };
     // It waits for whoever has the file.
     let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits)).await?;
-    Ok(Arc::new(opened?))
+    Ok((Arc::new(opened?), bus))
 }
 
 async fn start_api(address: SocketAddr, hub: Arc<Hub>, token: Secret, port: u16) -> io::Result<RunningApi> {
@@ -245,6 +267,9 @@ fn report(fault: &Fault) {
 
 /// How much may wait for the task that delivers.
 const MOST_FED: usize = 4096;
+
+/// How long telling the other nodes of the end may take.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long requests to the API may take once the hub has drained.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);

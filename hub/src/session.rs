@@ -147,7 +147,8 @@ impl Session {
         }
         let own_position = json!({ "epoch": *epoch, "seq": seq });
         let handle = self.handle.clone();
-        let (user, expires, durability) = (user.clone(), self.identity.expires, self.hub.store.durability());
+        let (user, expires, durability) =
+            (user.clone(), self.identity.expires, self.hub.store.durability().to_owned());
         let welcome = move |page: Page| {
             if handle.join(TO_ALL).is_err() {
                 return;

@@ -4,65 +4,9 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use support::{API_TOKEN, Peer, SECRET, Scratch, claims, now, request, token};
-use tokio::net::TcpListener;
-
-/// A hub in a process of its own, killed with this.
-struct Program {
-    child: Child,
-    address: String,
-    api: std::net::SocketAddr,
-}
-
-impl Program {
-    /// Starts it, and waits until it takes connections.
-    async fn start(settings: &[&str]) -> Self {
-        let mut free = Vec::new();
-        for _ in 0..2 {
-            free.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-        }
-        let [address, api] = [0, 1].map(|index| free[index].local_addr().unwrap());
-        drop(free);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
-        command.arg("serve").arg(format!("--address={address}")).arg(format!("--api-address={api}"));
-        for setting in settings {
-            command.arg("--set").arg(setting);
-        }
-        command.env("TAUT_HUB_API_TOKEN", API_TOKEN).env("RUST_LOG", "error").stdout(Stdio::null());
-        let child = command.spawn().unwrap();
-        let program = Self { child, address: address.to_string(), api };
-        for _ in 0..400 {
-            if tokio::net::TcpStream::connect(api).await.is_ok() {
-                assert_eq!(request(api, "GET", "/ready", None, "").await.0, 200);
-                return program;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the program does not take connections");
-    }
-
-    async fn connect(&self, query: &str) -> Peer {
-        Peer::connect_to(&self.address, query, &[]).await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        let (status, _, answer) = request(self.api, "POST", path, Some(API_TOKEN), &body.to_string()).await;
-        assert_eq!(status, 200, "{answer}");
-        serde_json::from_str(&answer).unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // SIGKILL: nothing of the program runs any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::program::Program;
+use support::{SECRET, Scratch, claims, now, token};
 
 #[tokio::test]
 async fn what_sqlite_acknowledged_survives_a_kill_once_each() {

@@ -109,7 +109,7 @@ impl Store for Memory {
         Box::pin(async {})
     }
 
-    fn durability(&self) -> &'static str {
+    fn durability(&self) -> &str {
         "memory: nothing survives the program"
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod memory;
+pub mod redis;
 pub mod sqlite;
 
 use std::fmt;
@@ -41,7 +42,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn close(&self) -> Running<'_, ()>;
 
     /// What an acknowledged message survives.
-    fn durability(&self) -> &'static str;
+    fn durability(&self) -> &str;
 }
 
 /// What a store does, while it does it. Dropped, it may be done or not.
@@ -56,6 +57,8 @@ pub enum Fed {
     Message(Arc<str>, Arc<Envelope>),
     /// A stream that was opened.
     Opened(Page, Then),
+    /// Something before this is not fed, and cannot be had by waiting: all clients have to recover.
+    Gap,
 }
 
 /// Where a store feeds to. Full, the store waits.
@@ -128,6 +131,8 @@ pub enum StoreError {
     Stopped,
     /// The database says no.
     Database(rusqlite::Error),
+    /// Redis says no, or nothing.
+    Redis(::redis::RedisError),
     /// What is in it cannot be read.
     Corrupt(serde_json::Error),
 }
@@ -165,6 +170,7 @@ impl fmt::Debug for Fed {
                 f.debug_tuple("Message").field(stream).field(&message.seq).finish()
             }
             Self::Opened(page, _) => f.debug_tuple("Opened").field(&page.seq).finish(),
+            Self::Gap => f.write_str("Gap"),
         }
     }
 }
@@ -174,6 +180,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Stopped => f.write_str("the store was stopped"),
             Self::Database(error) => write!(f, "the database failed: {error}"),
+            Self::Redis(error) => write!(f, "Redis failed: {error}"),
             Self::Corrupt(error) => write!(f, "the database holds what is no message: {error}"),
         }
     }
@@ -184,6 +191,7 @@ impl std::error::Error for StoreError {
         match self {
             Self::Stopped => None,
             Self::Database(error) => Some(error),
+            Self::Redis(error) => Some(error),
             Self::Corrupt(error) => Some(error),
         }
     }

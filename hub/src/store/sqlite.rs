@@ -113,7 +113,7 @@ impl Store for Sqlite {
         })
     }
 
-    fn durability(&self) -> &'static str {
+    fn durability(&self) -> &str {
         "SQLite: on the disk (WAL, synchronous=FULL); survives the program's end and loss of power"
     }
 }

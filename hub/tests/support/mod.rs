@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod program;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -61,12 +63,16 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new(content: &[u8]) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("taut-hub-test-{}-{number}", std::process::id()));
-        let this = Self(path);
+        let this = Self(fresh());
         this.write(content);
         this
+    }
+
+    /// An empty folder, which whoever asks for it removes.
+    pub(crate) fn folder() -> PathBuf {
+        let path = fresh();
+        std::fs::create_dir(&path).unwrap();
+        path
     }
 
     pub(crate) fn write(&self, content: &[u8]) {
@@ -76,6 +82,13 @@ impl Scratch {
     pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
+}
+
+/// A path that nothing has yet.
+fn fresh() -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("taut-hub-test-{}-{number}", std::process::id()))
 }
 
 impl Drop for Scratch {

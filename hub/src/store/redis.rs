@@ -1,0 +1,335 @@
+//! What is kept by Redis, for many nodes. Scripts number and keep; each leaves an entry in one stream, the feed, whose
+//! numbers have no gaps: every node reads it, and knows whether it missed anything.
+
+#![forbid(unsafe_code)]
+
+mod reader;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, RedisResult, Script, ScriptInvocation};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then};
+use crate::bus::{Bus, BusError, News};
+use crate::envelope::Envelope;
+use reader::{Reader, watch};
+
+/// A store, and the bus, of many nodes. Clones are the same.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    tasks: Arc<Tasks>,
+}
+
+/// They read the feed, as long as the store is there.
+struct Tasks([JoinHandle<()>; 2]);
+
+/// Where it is, and how much it keeps.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `redis://…`; it may have a password.
+    pub url: crate::config::Secret,
+    /// What begins the names of all keys: hubs with different ones do not know of each other.
+    pub prefix: String,
+    /// How many entries the feed has. A node that is away for more has its clients recover.
+    pub feed: usize,
+    /// How long a stream is kept after its last message.
+    pub keep: Duration,
+}
+
+struct Shared {
+    connection: ConnectionManager,
+    scripts: Scripts,
+    place: Place,
+    limits: Limits,
+    /// The number of the feed's last entry that this node gave to its clients.
+    seen: AtomicU64,
+    /// Told if Redis knows less than that.
+    lost: Notify,
+    opens: mpsc::Sender<Open>,
+    durability: String,
+}
+
+struct Scripts {
+    append: Script,
+    open: Script,
+    tell: Script,
+    look: Script,
+}
+
+/// A stream that is to be opened in the order of the feed.
+struct Open {
+    stream: String,
+    from: Since,
+    then: Then,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Of the scripts, the first number says whether Redis lost something.
+type Told = (u8, u64);
+
+impl Redis {
+    /// Connects, and begins to read the feed: messages go to one channel, news to the other.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or does not take the scripts.
+    pub async fn connect(
+        place: Place,
+        limits: Limits,
+        feed: Feed,
+        news: mpsc::Sender<News>,
+    ) -> Result<Self, StoreError> {
+        let client = Client::open(place.url.reveal())?;
+        let settings = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(PATIENCE))
+            .set_max_delay(LONGEST_DELAY)
+            .set_pipeline_buffer_size(MOST_WAITING);
+        let mut connection = client.get_connection_manager_with_config(settings).await?;
+        let scripts = Scripts::new();
+        let mut look = scripts.look.key(format!("{}state", place.prefix));
+        look.arg(0).arg(Uuid::new_v4().to_string());
+        let (_, at): Told = look.invoke_async(&mut connection).await?;
+        let durability = durability(&mut connection).await;
+        let (opens, opened) = mpsc::channel(MOST_WAITING);
+        let (batches, read) = mpsc::channel(1);
+        let (seen, lost) = (at.into(), Notify::new());
+        let shared = Arc::new(Shared { connection, scripts, place, limits, seen, lost, opens, durability });
+        let tasks = Arc::new(Tasks([
+            tokio::spawn(watch(client, shared.key("feed", ""), at, batches)),
+            tokio::spawn(Reader::new(shared.clone(), at, feed, news).run(read, opened)),
+        ]));
+        Ok(Self { shared, tasks })
+    }
+}
+
+impl Shared {
+    fn key(&self, kind: &str, name: &str) -> String {
+        format!("{}{kind}{name}", self.place.prefix)
+    }
+
+    /// A script, with what each begins with.
+    fn begin<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+        let mut begun = script.key(self.key("state", ""));
+        begun.arg(self.seen.load(Ordering::Acquire)).arg(Uuid::new_v4().to_string());
+        begun
+    }
+
+    async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> RedisResult<T> {
+        script.invoke_async(&mut self.connection.clone()).await
+    }
+
+    fn look_at(&self, lost: u8) {
+        if lost != 0 {
+            self.lost.notify_one();
+        }
+    }
+
+    async fn append(&self, stream: &str, message: &Envelope) -> Result<Appended, StoreError> {
+        let sender = message.from_user_id.as_deref().unwrap_or_default();
+        let mut script = self.begin(&self.scripts.append);
+        script.key(self.key("stream:", stream)).key(self.key("history:", stream)).key(self.key("feed", ""));
+        // No sender has a control character.
+        script.arg(format!("i{sender}\n{}", message.id.as_deref().unwrap_or_default()));
+        script.arg(message.to_json()).arg(self.limits.messages).arg(milliseconds(self.place.keep));
+        script.arg(self.place.feed).arg(stream);
+        let (lost, seq, epoch, duplicate): (u8, u64, String, u8) = self.invoke(&script).await?;
+        self.look_at(lost);
+        Ok(Appended { seq, epoch: epoch.into(), duplicate: duplicate != 0 })
+    }
+
+    /// Reads a page, and the number of the feed's last entry at that moment.
+    async fn page(&self, stream: &str, from: &Since) -> Result<(Page, u64), StoreError> {
+        let (last, epoch, seq) = match from {
+            Since::Last(number) => (i64::try_from(*number).unwrap_or(i64::MAX), "", 0),
+            // Redis counts by numbers that are exact up to this.
+            Since::After(position) => (-1, position.epoch.as_str(), position.seq.min(1 << 53)),
+        };
+        let mut script = self.begin(&self.scripts.open);
+        script.key(self.key("stream:", stream)).key(self.key("history:", stream));
+        script.arg(last).arg(epoch).arg(seq).arg(self.limits.page + 1).arg(milliseconds(KEPT_EMPTY));
+        let (lost, at, epoch, seq, recovered, found): (u8, u64, String, u64, u8, Vec<(u64, String)>) =
+            self.invoke(&script).await?;
+        self.look_at(lost);
+        let mut page =
+            Page { epoch: epoch.into(), seq, messages: Vec::new(), more: false, recovered: recovered != 0 };
+        let messages: Result<Vec<_>, _> =
+            found.iter().map(|(seq, body)| numbered(body, *seq).map(Arc::new)).collect();
+        page.fill(messages?.into_iter(), &self.limits);
+        Ok((page, at))
+    }
+
+    async fn tell(&self, news: &News) -> Result<(), StoreError> {
+        let mut script = self.begin(&self.scripts.tell);
+        let text = serde_json::to_string(news).map_err(StoreError::Corrupt)?;
+        script.key(self.key("feed", "")).arg(text).arg(self.place.feed);
+        let (lost, _): Told = self.invoke(&script).await?;
+        self.look_at(lost);
+        Ok(())
+    }
+
+    /// The number of the feed's last entry, and whether Redis knew less than this node.
+    async fn look(&self) -> Result<(bool, u64), StoreError> {
+        let (lost, at): Told = self.invoke(&self.begin(&self.scripts.look)).await?;
+        Ok((lost != 0, at))
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
+        Ok(command.query_async(&mut self.connection.clone()).await?)
+    }
+}
+
+impl Store for Redis {
+    fn append(&self, stream: String, message: Envelope) -> Running<'_, Result<Appended, StoreError>> {
+        Box::pin(async move { self.shared.append(&stream, &message).await })
+    }
+
+    fn open(&self, stream: String, from: Since, then: Then) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let open = Open { stream, from, then, answer };
+            self.shared.opens.send(open).await.map_err(|_| StoreError::Stopped)?;
+            answered.await.map_err(|_| StoreError::Stopped)?
+        })
+    }
+
+    fn set_disabled(&self, user: String, disabled: bool) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let name = if disabled { "SADD" } else { "SREM" };
+            self.shared.ask(redis::cmd(name).arg(self.shared.key("disabled", "")).arg(user)).await
+        })
+    }
+
+    fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            // A clock that differs must not let it in again.
+            let seconds = until.saturating_sub(now).saturating_add(SLACK).min(LONGEST_REVOKED);
+            let key = self.shared.key("revoked:", &token);
+            self.shared.ask(redis::cmd("SET").arg(key).arg(1).arg("EX").arg(seconds)).await
+        })
+    }
+
+    fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let disabled = self.shared.key("disabled", "");
+            let mut both = redis::pipe();
+            both.cmd("SISMEMBER").arg(disabled).arg(user);
+            // No `jti` is empty: nothing is there without one.
+            both.cmd("EXISTS").arg(self.shared.key("revoked:", token.as_deref().unwrap_or_default()));
+            let (disabled, revoked): (bool, bool) =
+                both.query_async(&mut self.shared.connection.clone()).await?;
+            Ok(disabled || revoked)
+        })
+    }
+
+    fn close(&self) -> Running<'_, ()> {
+        Box::pin(async {
+            self.tasks.end();
+        })
+    }
+
+    fn durability(&self) -> &str {
+        &self.shared.durability
+    }
+}
+
+impl Bus for Redis {
+    fn send(&self, news: News) -> Running<'_, Result<(), BusError>> {
+        Box::pin(async move {
+            self.shared.tell(&news).await.map_err(|error| {
+                tracing::warn!(%error, "news are not sent");
+                BusError
+            })
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+impl Tasks {
+    fn end(&self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |text: &str| Script::new(&format!("{}{text}", include_str!("redis/guard.lua")));
+        Self {
+            append: script(include_str!("redis/append.lua")),
+            open: script(include_str!("redis/open.lua")),
+            tell: script(include_str!("redis/tell.lua")),
+            look: script(include_str!("redis/look.lua")),
+        }
+    }
+}
+
+/// A message as it is kept, with its number.
+fn numbered(body: &str, seq: u64) -> Result<Envelope, StoreError> {
+    let message: Envelope = serde_json::from_str(body).map_err(StoreError::Corrupt)?;
+    Ok(Envelope { seq: Some(seq), ..message })
+}
+
+/// As Redis is configured, where it tells.
+async fn durability(connection: &mut ConnectionManager) -> String {
+    let mut values = Vec::new();
+    for name in ["appendonly", "appendfsync"] {
+        let told: RedisResult<Vec<String>> =
+            redis::cmd("CONFIG").arg("GET").arg(name).query_async(connection).await;
+        let value = told.ok().and_then(|told| told.into_iter().nth(1));
+        values.push(format!("{name} {}", value.unwrap_or_else(|| "unknown".to_owned())));
+    }
+    format!("Redis: {}", values.join(", "))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(1 << 53)
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("place", &self.shared.place).finish_non_exhaustive()
+    }
+}
+
+impl From<redis::RedisError> for StoreError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long is waited between two attempts to connect.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// How many requests wait for Redis.
+const MOST_WAITING: usize = 1024;
+
+/// How long a stream in which nothing was said is remembered.
+const KEPT_EMPTY: Duration = Duration::from_secs(3600);
+
+/// How much longer a revocation is kept than its token, in seconds.
+const SLACK: u64 = 3600;
+
+/// The longest that a revocation is kept, in seconds: a hundred years.
+const LONGEST_REVOKED: u64 = 3_155_760_000;

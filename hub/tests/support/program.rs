@@ -1,0 +1,124 @@
+//! Programs that run beside the tests: the hub itself, and Redis.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{API_TOKEN, Peer, Scratch, request};
+
+/// A hub in a process of its own, killed with this.
+pub(crate) struct Program {
+    child: Child,
+    address: String,
+    api: SocketAddr,
+}
+
+impl Program {
+    /// Starts it on free ports, and waits until it takes connections.
+    pub(crate) async fn start(settings: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
+        command.args(["serve", "--address=127.0.0.1:0", "--api-address=127.0.0.1:0"]);
+        for setting in settings {
+            command.arg("--set").arg(setting);
+        }
+        command.env("TAUT_HUB_API_TOKEN", API_TOKEN).env("RUST_LOG", "error").stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = lines.map(|line| line.unwrap().split("://").nth(1).unwrap_or_default().to_owned());
+        let (address, api) = (said.next().unwrap(), said.next().unwrap());
+        let program = Self { child, address: address.replace("/ws", ""), api: api.parse().unwrap() };
+        assert_eq!(request(program.api, "GET", "/ready", None, "").await.0, 200);
+        program
+    }
+
+    pub(crate) async fn connect(&self, query: &str) -> Peer {
+        Peer::connect_to(&self.address, query, &[]).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, _, answer) = request(self.api, "POST", path, Some(API_TOKEN), &body.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A Redis of this test's own, killed with this. What it acknowledged is on the disk, if it keeps anything.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    keeps: bool,
+    folder: PathBuf,
+}
+
+impl RedisServer {
+    pub(crate) async fn start(keeps: bool) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let folder = Scratch::folder();
+        let child = Self::spawn(port, keeps, &folder);
+        let server = Self { child, port, keeps, folder };
+        server.wait().await;
+        server
+    }
+
+    fn spawn(port: u16, keeps: bool, folder: &PathBuf) -> Child {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendfsync", "always", "--dir"]).arg(folder);
+        command.args(["--port", &port.to_string(), "--appendonly", if keeps { "yes" } else { "no" }]);
+        command.stdout(Stdio::null()).spawn().expect("redis-server is installed")
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
+    pub(crate) async fn again(&mut self) {
+        self.child = Self::spawn(self.port, self.keeps, &self.folder);
+        self.wait().await;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn command(&self, command: &redis::Cmd) -> redis::Value {
+        let client = redis::Client::open(self.url()).unwrap();
+        command.query_async(&mut client.get_multiplexed_async_connection().await.unwrap()).await.unwrap()
+    }
+
+    async fn wait(&self) {
+        for _ in 0..400 {
+            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("redis-server does not take connections");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// SIGKILL: nothing of it runs any more.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
