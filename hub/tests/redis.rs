@@ -91,7 +91,6 @@ async fn devices_at_several_nodes_are_one_presence() {
     watcher.ask(join("j", Value::Null)).await;
     let (mut phone, mut laptop) = (Peer::guest(&nodes[0], "ana").await, Peer::guest(&nodes[1], "ana").await);
     phone.ask(join("j", Value::Null)).await;
-    assert_eq!(watcher.next("user_joined").await["from_user_id"], "watcher");
     assert_eq!(watcher.next("user_joined").await["from_user_id"], "ana");
     laptop.ask(join("j", Value::Null)).await;
     phone.ask(json!({ "id": "l", "message_type": "leave", "room": "r" })).await;

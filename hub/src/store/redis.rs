@@ -49,9 +49,9 @@ struct Shared {
     scripts: Scripts,
     place: Place,
     limits: Limits,
-    /// The number of the feed's last entry that this node gave to its clients.
-    seen: AtomicU64,
-    /// Told if Redis knows less than that.
+    /// The highest number of the feed that this node knows of.
+    known: AtomicU64,
+    /// Told if Redis knew of less.
     lost: Notify,
     opens: mpsc::Sender<Open>,
     durability: String,
@@ -72,7 +72,7 @@ struct Open {
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// Of the scripts, the first number says whether Redis lost something.
+/// Of each script: whether Redis lost something, and the number of the feed's last entry.
 type Told = (u8, u64);
 
 impl Redis {
@@ -100,8 +100,8 @@ impl Redis {
         let durability = durability(&mut connection).await;
         let (opens, opened) = mpsc::channel(MOST_WAITING);
         let (batches, read) = mpsc::channel(1);
-        let (seen, lost) = (at.into(), Notify::new());
-        let shared = Arc::new(Shared { connection, scripts, place, limits, seen, lost, opens, durability });
+        let (known, lost) = (at.into(), Notify::new());
+        let shared = Arc::new(Shared { connection, scripts, place, limits, known, lost, opens, durability });
         let tasks = Arc::new(Tasks([
             tokio::spawn(watch(client, shared.key("feed", ""), at, batches)),
             tokio::spawn(Reader::new(shared.clone(), at, feed, news).run(read, opened)),
@@ -118,7 +118,7 @@ impl Shared {
     /// A script, with what each begins with.
     fn begin<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut begun = script.key(self.key("state", ""));
-        begun.arg(self.seen.load(Ordering::Acquire)).arg(Uuid::new_v4().to_string());
+        begun.arg(self.known.load(Ordering::Acquire)).arg(Uuid::new_v4().to_string());
         begun
     }
 
@@ -126,7 +126,8 @@ impl Shared {
         script.invoke_async(&mut self.connection.clone()).await
     }
 
-    fn look_at(&self, lost: u8) {
+    fn learn(&self, lost: u8, at: u64) {
+        self.known.fetch_max(at, Ordering::AcqRel);
         if lost != 0 {
             self.lost.notify_one();
         }
@@ -140,8 +141,8 @@ impl Shared {
         script.arg(format!("i{sender}\n{}", message.id.as_deref().unwrap_or_default()));
         script.arg(message.to_json()).arg(self.limits.messages).arg(milliseconds(self.place.keep));
         script.arg(self.place.feed).arg(stream);
-        let (lost, seq, epoch, duplicate): (u8, u64, String, u8) = self.invoke(&script).await?;
-        self.look_at(lost);
+        let (lost, at, seq, epoch, duplicate): (u8, u64, u64, String, u8) = self.invoke(&script).await?;
+        self.learn(lost, at);
         Ok(Appended { seq, epoch: epoch.into(), duplicate: duplicate != 0 })
     }
 
@@ -157,7 +158,7 @@ impl Shared {
         script.arg(last).arg(epoch).arg(seq).arg(self.limits.page + 1).arg(milliseconds(KEPT_EMPTY));
         let (lost, at, epoch, seq, recovered, found): (u8, u64, String, u64, u8, Vec<(u64, String)>) =
             self.invoke(&script).await?;
-        self.look_at(lost);
+        self.learn(lost, at);
         let mut page =
             Page { epoch: epoch.into(), seq, messages: Vec::new(), more: false, recovered: recovered != 0 };
         let messages: Result<Vec<_>, _> =
@@ -170,14 +171,15 @@ impl Shared {
         let mut script = self.begin(&self.scripts.tell);
         let text = serde_json::to_string(news).map_err(StoreError::Corrupt)?;
         script.key(self.key("feed", "")).arg(text).arg(self.place.feed);
-        let (lost, _): Told = self.invoke(&script).await?;
-        self.look_at(lost);
+        let (lost, at): Told = self.invoke(&script).await?;
+        self.learn(lost, at);
         Ok(())
     }
 
     /// The number of the feed's last entry, and whether Redis knew less than this node.
     async fn look(&self) -> Result<(bool, u64), StoreError> {
         let (lost, at): Told = self.invoke(&self.begin(&self.scripts.look)).await?;
+        self.known.fetch_max(at, Ordering::AcqRel);
         Ok((lost != 0, at))
     }
 

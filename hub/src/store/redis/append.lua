@@ -3,11 +3,13 @@
 local epoch = redis.call('HGET', KEYS[2], 'e')
 if not epoch then
   epoch = ARGV[2]
+  -- Whatever is left belongs to an epoch of before.
+  redis.call('DEL', KEYS[3])
   redis.call('HSET', KEYS[2], 'e', epoch)
 end
 local known = redis.call('HGET', KEYS[2], ARGV[3])
 if known then
-  return {lost, tonumber(known), epoch .. generation, 1}
+  return {lost, at, tonumber(known), epoch .. generation, 1}
 end
 local number = redis.call('HINCRBY', KEYS[2], 's', 1)
 local over = redis.call('XLEN', KEYS[3]) + 1 - tonumber(ARGV[5])
@@ -20,6 +22,6 @@ redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[5], number .. '-0', 'k', ARGV[3], 'b'
 redis.call('HSET', KEYS[2], ARGV[3], number)
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 redis.call('PEXPIRE', KEYS[3], ARGV[6])
-local at = redis.call('HINCRBY', KEYS[1], 'n', 1)
+at = redis.call('HINCRBY', KEYS[1], 'n', 1)
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], at .. '-0', 's', ARGV[8], 'q', number, 'b', ARGV[4])
-return {lost, number, epoch .. generation, 0}
+return {lost, at, number, epoch .. generation, 0}

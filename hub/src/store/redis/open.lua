@@ -3,6 +3,8 @@
 local epoch = redis.call('HGET', KEYS[2], 'e')
 if not epoch then
   epoch = ARGV[2]
+  -- Whatever is left belongs to an epoch of before.
+  redis.call('DEL', KEYS[3])
   redis.call('HSET', KEYS[2], 'e', epoch)
   redis.call('PEXPIRE', KEYS[2], ARGV[7])
 end
@@ -28,5 +30,4 @@ if from <= last then
     found[#found + 1] = entry[2][4]
   end
 end
-local at = tonumber(redis.call('HGET', KEYS[1], 'n') or '0')
 return {lost, at, epoch .. generation, last, recovered, found}

@@ -129,7 +129,7 @@ impl Reader {
     /// Something cannot be had any more: all clients have to recover.
     async fn gap(&mut self, to: u64) -> Result<(), Over> {
         tracing::error!(after = self.at, to, "entries of the feed are gone: all clients have to recover");
-        self.arrived(to);
+        self.at = to;
         self.feed.send(Fed::Gap).await.map_err(|_| Over)
     }
 
@@ -148,13 +148,9 @@ impl Reader {
             },
             _ => tracing::error!("an entry of the feed cannot be read: is a node newer?"),
         }
-        self.arrived(number);
-        Ok(())
-    }
-
-    fn arrived(&mut self, number: u64) {
         self.at = number;
-        self.shared.seen.store(number, Ordering::Release);
+        self.shared.known.fetch_max(number, Ordering::AcqRel);
+        Ok(())
     }
 }
 
