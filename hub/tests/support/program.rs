@@ -14,7 +14,7 @@ use super::{API_TOKEN, Peer, Scratch, request};
 /// A hub in a process of its own, killed with this.
 pub(crate) struct Program {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     api: SocketAddr,
 }
 
