@@ -23,7 +23,10 @@ const CHARTS = [
   ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
   ["Rooms", (now) => now.rooms],
 ];
-let token = sessionStorage.getItem("token"), timer = null;
+/** Whoever started the hub has the token from it: a fragment is sent to nobody. */
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given) history.replaceState(null, "", location.pathname);
+let token = given ?? sessionStorage.getItem("token"), timer = null;
 
 for (const [title] of CHARTS) {
   const card = element("section", "card", element("h2", "", title), element("canvas"));

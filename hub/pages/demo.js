@@ -9,6 +9,8 @@ const unacknowledged = new Map();
 let socket = null, wanted = false, attempts = 0, current = null, user = null, timer = null;
 
 at("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.hostname}:${document.body.dataset.port || 9001}/ws`;
+/** Whoever started the hub has the token from it: a fragment is sent to nobody. */
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
 at("user").value = `guest-${Math.floor(Math.random() * 1000)}`;
 
 const state = (text, kind = "") => {
@@ -151,3 +153,9 @@ at("say").onsubmit = (event) => {
   at("text").value = "";
   show();
 };
+if (given) {
+  history.replaceState(null, "", location.pathname);
+  at("token").value = given;
+  wanted = true;
+  connect();
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::auth::{Algorithm, KeySource, Rules};
 use crate::hub::ClientRules;
+pub use crate::secret::Secret;
 use crate::store::Limits;
 
 /// The settings. [`Config::set`] lists their names.
@@ -29,6 +30,8 @@ pub struct Config {
     pub algorithms: Vec<Algorithm>,
     /// The keys of tokens.
     pub keys: Option<KeySource>,
+    /// No keys were set: those are of this run alone.
+    pub has_own_keys: bool,
     /// `aud`.
     pub audience: Vec<String>,
     /// `iss`.
@@ -55,10 +58,6 @@ pub struct Config {
     pub keep: Duration,
 }
 
-/// A text that is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
@@ -75,6 +74,7 @@ impl Config {
             development: false,
             algorithms: Vec::new(),
             keys: None,
+            has_own_keys: false,
             audience: Vec::new(),
             issuer: Vec::new(),
             leeway: Duration::from_secs(30),
@@ -129,6 +129,11 @@ impl Config {
             config.set(&name, &value)?;
         }
         config.check()?;
+        if config.keys.is_none() && !config.development {
+            config.keys = Some(KeySource::Own(Secret::random()));
+            config.algorithms = vec![Algorithm::Hs256];
+            config.has_own_keys = true;
+        }
         Ok(config)
     }
 
@@ -140,7 +145,7 @@ impl Config {
     /// | `api.address` | where the HTTP API listens: an address and a port | `127.0.0.1:9002` |
     /// | `api.token`, `api.token_file` | what its callers show, 16 bytes at least; or the file that has it | none: no API |
     /// | `auth.algorithms` | of `HS256`, `RS256`, `ES256`, `EdDSA` | |
-    /// | `auth.key_file` | one key: PEM, or a secret | |
+    /// | `auth.key_file` | one key: PEM, or a secret | the run's own |
     /// | `auth.key_set` | a set of keys (RFC 7517), in the place of one | |
     /// | `auth.key_refresh` | how often either file is read again | `60s` |
     /// | `auth.audience`, `auth.issuer` | lists, of which a token has to name one | none: no `aud`, any `iss` |
@@ -254,10 +259,12 @@ impl Config {
         }
         match (&self.keys, self.development) {
             (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
-            (None, false) => wrong(
-                "nobody could connect: set auth.algorithms and auth.key_file or auth.key_set, or, to try it out, \
-                 --insecure-development",
+            (None, false) if self.redis.is_some() => wrong(
+                "each node would have keys of its own: set auth.algorithms and auth.key_file or auth.key_set",
             ),
+            (None, false) if !self.algorithms.is_empty() => {
+                wrong("auth.algorithms has no key: set auth.key_file or auth.key_set")
+            }
             (Some(_), false) if self.algorithms.is_empty() => wrong("auth.algorithms is empty: name one"),
             _ => Ok(()),
         }
@@ -267,27 +274,6 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Secret {
-    /// White space around it is no part of it; `None` if it is too short.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        (text.len() >= SHORTEST_SECRET).then(|| Self(text.to_owned()))
-    }
-
-    /// One of any length, such as an address with a password.
-    #[must_use]
-    pub fn of(text: &str) -> Self {
-        Self(text.trim().to_owned())
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
     }
 }
 
@@ -316,12 +302,6 @@ fn read_time(text: &str) -> Option<Duration> {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -336,7 +316,6 @@ pub const SUBPROTOCOL: &str = "taut.hub.v1";
 /// What the variables begin with.
 pub const PREFIX: &str = "TAUT_HUB_";
 
-const SHORTEST_SECRET: usize = 16;
 const A_SECRET: &str = "at least 16 bytes";
 const MOST_LEEWAY: Duration = Duration::from_secs(600);
 
@@ -370,9 +349,16 @@ mod tests {
 
     #[test]
     fn nobody_runs_without_tokens_by_accident() {
-        assert!(Config::load(None, [], []).is_err());
-        let both = [pair("auth.development", "true"), pair("auth.key_file", "k")];
-        assert!(Config::load(None, [], both).is_err());
+        let config = Config::load(None, [], []).unwrap();
+        assert!(config.has_own_keys && config.rules().is_some());
+        for refused in [
+            [pair("auth.development", "true"), pair("auth.key_file", "k")],
+            [pair("auth.algorithms", "HS256"), pair("history.messages", "9")],
+            [pair("redis.url", "redis://a"), pair("history.messages", "9")],
+            [pair("redis.url", "redis://a"), pair("history.database", "d")],
+        ] {
+            assert!(Config::load(None, [], refused.clone()).is_err(), "{refused:?}");
+        }
     }
 
     #[test]
@@ -380,6 +366,8 @@ mod tests {
         let mut config = Config::new();
         config.set("api.token", "0123456789abcdef").unwrap();
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
+        config.set("redis.url", "redis://:hunter2@a").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
         let error = config.set("api.token", "hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

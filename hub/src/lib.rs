@@ -10,6 +10,7 @@ pub mod config;
 pub mod envelope;
 pub mod hub;
 pub mod metrics;
+pub mod secret;
 pub mod serve;
 pub mod store;
 

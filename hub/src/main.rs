@@ -6,10 +6,11 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use taut_hub::auth::{KeySource, own_token};
 use taut_hub::config::{Config, Secret};
-use taut_hub::envelope::new_id;
 use taut_hub::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -82,13 +83,12 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
         tracing::warn!(
             "INSECURE: nobody is asked for a token, and everybody is who they say (--insecure-development)"
         );
-        if config.api_token.is_none() {
-            let token = new_id() + &new_id();
-            // Of this run alone, and for whoever started it.
-            println!("the HTTP API's token: {token}");
-            config.api_token = Secret::new(&token);
-        }
     }
+    let is_trial = config.development || config.has_own_keys;
+    // Of this run alone, and for whoever started it.
+    let api_token = (is_trial && config.api_token.is_none()).then(Secret::random);
+    config.api_token = config.api_token.or_else(|| api_token.clone());
+    let keys = config.keys.clone();
     let running = serve::start(config).await?;
     if let Some(address) = running.address() {
         println!("WebSockets: ws://{address}/ws");
@@ -96,6 +96,20 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
     match running.api_address() {
         Some(address) => println!("HTTP API, demo and dashboard: http://{address}"),
         None => tracing::info!("there is no HTTP API: set api.token_file for one"),
+    }
+    if let Some(address) = running.api_address() {
+        if let Some(KeySource::Own(secret)) = &keys {
+            println!("No keys are set (auth.key_file), so this run has its own. For a day these let in:");
+            for user in ["ana", "bob"] {
+                println!("  {user}: http://{address}/#token={}", own_token(secret, user, DAY)?);
+            }
+        }
+        if let Some(token) = &api_token {
+            println!(
+                "The dashboard, and the token of the HTTP API: http://{address}/dashboard#token={}",
+                token.reveal()
+            );
+        }
     }
     let drained = running.run().await?;
     tracing::info!(?drained, "ended");
@@ -126,6 +140,8 @@ fn log(json: bool) {
         .with_writer(std::io::stderr);
     if json { lines.json().init() } else { lines.init() }
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a setting is NAME=VALUE")?;

@@ -58,7 +58,7 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
     let hub = Arc::new(Hub::of_nodes(store, bus, verifier, config.clients.clone(), cluster));
 
     let mut settings = config.server.clone();
-    if config.development && !config.has_origins {
+    if (config.development || config.has_own_keys) && !config.has_origins {
         // The pages come from the other listener.
         let port = config.api_address.port();
         settings.set("allowed_origins", &format!("http://127.0.0.1:{port}, http://localhost:{port}"))?;

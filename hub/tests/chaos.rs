@@ -1,5 +1,5 @@
 //! Three nodes, of which one is killed, and Redis with them, while messages are numbered: none that was acknowledged is
-//! missing, and none comes twice. `TAUT_HUB_MESSAGES` says how many; a million takes a release build and minutes.
+//! missing, and none comes twice. `TAUT_TEST_MESSAGES` says how many; a million takes a release build and minutes.
 
 #![cfg(unix)]
 
@@ -147,7 +147,7 @@ async fn read(nodes: Nodes, reader: usize, last: u64, from: Value) -> Vec<(u64, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
-    let messages: u64 = std::env::var("TAUT_HUB_MESSAGES").map_or(3200, |number| number.parse().unwrap());
+    let messages: u64 = std::env::var("TAUT_TEST_MESSAGES").map_or(3200, |number| number.parse().unwrap());
     let each = messages / WRITERS;
     let last = each * WRITERS;
     let mut redis = RedisServer::start(true).await;

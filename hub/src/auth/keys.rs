@@ -40,10 +40,16 @@ pub enum KeyError {
 
 impl Keys {
     pub(super) fn read(rules: &Rules) -> Result<Self, KeyError> {
-        let (KeySource::File(path) | KeySource::Set(path)) = &rules.keys;
+        let path = match &rules.keys {
+            KeySource::File(path) | KeySource::Set(path) => path,
+            KeySource::Own(secret) => {
+                let key = DecodingKey::from_secret(secret.reveal().as_bytes());
+                return Ok(Self::One(Key { key, algorithms: vec![Id::HS256] }));
+            }
+        };
         let bytes = read_small(path).map_err(|error| KeyError::File(path.clone(), error))?;
         let keys = match &rules.keys {
-            KeySource::File(_) => one(&bytes, &rules.algorithms).map(Self::One),
+            KeySource::File(_) | KeySource::Own(_) => one(&bytes, &rules.algorithms).map(Self::One),
             KeySource::Set(_) => set(&bytes, &rules.algorithms).map(Self::Set),
         };
         keys.map_err(|problem| KeyError::Content(path.clone(), problem))

@@ -8,13 +8,14 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
-use serde::Deserialize;
+use jsonwebtoken::{EncodingKey, Header, Validation, decode, decode_header, encode};
+use serde::{Deserialize, Serialize};
 
 use crate::envelope::{is_id, is_room, is_user};
+use crate::secret::Secret;
 pub use keys::KeyError;
 use keys::Keys;
 
@@ -40,6 +41,8 @@ pub enum KeySource {
     File(PathBuf),
     /// A file with a set of keys (RFC 7517), each of which has a `kid`.
     Set(PathBuf),
+    /// A secret of this run.
+    Own(Secret),
 }
 
 /// What a token has to be.
@@ -77,6 +80,22 @@ pub struct Identity {
 pub struct Verifier {
     rules: Rules,
     keys: RwLock<Arc<Keys>>,
+}
+
+/// A token of this user, for so long, who may do all; by a secret of this run.
+///
+/// # Errors
+/// It cannot be signed.
+pub fn own_token(secret: &Secret, user: &str, time: Duration) -> jsonwebtoken::errors::Result<String> {
+    #[derive(Serialize)]
+    struct Own<'a> {
+        sub: &'a str,
+        exp: u64,
+        broadcast: bool,
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let claims = Own { sub: user, exp: now.saturating_add(time).as_secs(), broadcast: true };
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.reveal().as_bytes()))
 }
 
 /// Why a token is not good. The text tells no part of it.

@@ -35,7 +35,7 @@ struct Tasks([JoinHandle<()>; 2]);
 #[derive(Clone, Debug)]
 pub struct Place {
     /// `redis://…`; it may have a password.
-    pub url: crate::config::Secret,
+    pub url: crate::secret::Secret,
     /// What begins the names of all keys: hubs with different ones do not know of each other.
     pub prefix: String,
     /// How many entries the feed has. A node that is away for more has its clients recover.
