@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::{API_TOKEN, Peer, Scratch, request};
 
@@ -100,13 +100,17 @@ impl RedisServer {
     }
 
     async fn wait(&self) {
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+        let client = redis::Client::open(self.url()).unwrap();
+        for _ in 0..800 {
+            // It takes connections before it has read what it kept.
+            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("redis-server does not take connections");
+        panic!("redis-server does not answer");
     }
 }
 
