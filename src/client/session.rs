@@ -16,7 +16,7 @@ use futures_sink::Sink;
 
 use super::backoff::Backoff;
 use super::delivery::size;
-use super::outbox::Due;
+use super::outbox::{Due, Waiter};
 use super::shared::{Next, Shared};
 use super::update::{Cause, Decision, Ended, Loss, Update};
 use crate::error::Error;
@@ -253,13 +253,13 @@ impl<'a> Serving<'a> {
         }
         self.unflushed = true;
         if let Next::Item(item) = next {
-            match item.tag {
-                Some(tag) => self.shared.sent(tag, item.message),
-                None => {
-                    self.handed_bytes += size(&item.message);
-                    self.handed.push(item.message);
-                }
+            match item.waiter {
+                Some(Waiter::Acknowledged(tag)) => return self.shared.sent(tag, item.message),
+                Some(Waiter::Answered(question)) => self.shared.asked(question),
+                None => {}
             }
+            self.handed_bytes += size(&item.message);
+            self.handed.push(item.message);
         }
     }
 
