@@ -100,11 +100,7 @@ mod line_client_and_echo_server {
         let (_server, url) = serve("echo_server", &[]);
         let long = "0123456789abcdef".repeat(1 << 16);
         let lines = ["", "hello", "¿qué tal? 😀", "", &long, "end"];
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
@@ -123,21 +119,12 @@ mod line_client_and_echo_server {
     fn a_hundred_thousand_lines_do_not_block_each_other() {
         let (_server, url) = serve("echo_server", &[]);
         let lines: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
     fn the_server_keeps_its_limit() {
-        let (_server, url) = serve("echo_server", &["--max-message", "10"]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.say("0123456789");
-        assert_eq!(client.line(), "0123456789");
-        client.say("0123456789a");
-        client.fails_with(7, "1009");
+        keeps_its_limit("echo_server");
     }
 
     #[test]
@@ -157,16 +144,8 @@ mod line_client_and_echo_server {
 
     #[test]
     fn wrong_command_lines_of_the_server_are_refused() {
-        let wrong: [&[&str]; 5] = [
-            &["--max-message", "many", "127.0.0.1:0"],
-            &["--max-message"],
-            &["--subprotocol"],
-            &["--unknown", "127.0.0.1:0"],
-            &["127.0.0.1:0", "127.0.0.1:0"],
-        ];
-        for arguments in wrong {
-            Program::start("echo_server", arguments).fails_with(1, "usage: echo_server");
-        }
+        refuses_wrong_command_lines("echo_server");
+        Program::start("echo_server", &["--subprotocol"]).fails_with(1, "usage: echo_server");
         Program::start("echo_server", &["nowhere"]).fails_with(1, "cannot listen");
     }
 
@@ -368,10 +347,6 @@ mod echo_client {
 mod echo_server_mio {
     use super::*;
 
-    /// The key, and the answer to it, of RFC 6455 §1.3.
-    const REQUEST: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     /// A masked text message, its echo, and a Close with 1000 and its answer.
     const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
     const ECHO: &[u8] = b"\x81\x05Hello";
@@ -385,11 +360,7 @@ mod echo_server_mio {
         let long = "0123456789abcdef".repeat(1 << 16);
         let mut lines = vec!["", "¿qué tal? 😀", &long, "", &long, &long[..700_000], &long, &long, "end"];
         lines.extend(vec!["short"; 50_000]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
@@ -474,18 +445,6 @@ mod echo_server_mio {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         Program::start("echo_server_mio", &[&address]).fails_with(1, "cannot listen on 127.0.0.1:");
-    }
-
-    fn upgraded(stream: &mut TcpStream) {
-        stream.write_all(REQUEST).unwrap();
-        assert_eq!(field(&head(stream), "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    }
-
-    /// All that comes until the end.
-    fn rest(mut stream: TcpStream) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        bytes
     }
 }
 
@@ -613,20 +572,13 @@ mod axum_echo {
         let long = "0123456789abcdef".repeat(1 << 15);
         let lines = ["", "hello", "¿qué tal? 😀", &long, "end"];
         for url in [url, bridged] {
-            let mut client = Program::start("line_client", &[&url]);
-            client.write_and_end(lines.join("\n") + "\n");
-            let ending = client.finish();
-            assert_eq!((ending.status, &*ending.stderr), (0, ""));
-            assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+            lines_come_back(&[&url], &lines);
         }
     }
 
     #[test]
     fn the_server_keeps_its_limit() {
-        let (_server, url) = serve("axum_echo", &["--max-message", "10"]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.say("0123456789a");
-        client.fails_with(7, "1009");
+        keeps_its_limit("axum_echo");
     }
 
     #[test]
@@ -641,11 +593,7 @@ mod axum_echo {
 
     #[test]
     fn wrong_command_lines_are_refused() {
-        let wrong: [&[&str]; 4] =
-            [&["--max-message", "many", "a"], &["--max-message"], &["--unknown", "a"], &["a", "b"]];
-        for arguments in wrong {
-            Program::start("axum_echo", arguments).fails_with(1, "usage: axum_echo");
-        }
+        refuses_wrong_command_lines("axum_echo");
     }
 }
 
@@ -740,8 +688,7 @@ mod from_elsewhere {
     fn fastwebsockets_keeps_fragments_as_they_came() {
         let (_server, url) = serve("from_fastwebsockets", &[]);
         let mut stream = connect(&url);
-        stream.write_all(REQUEST).unwrap();
-        head(&mut stream);
+        upgraded(&mut stream);
         // Masked by zeros, as the payload stays legible.
         let sent = [
             &b"\x01\x83\0\0\0\0h\xc3\xa9"[..],
@@ -751,8 +698,6 @@ mod from_elsewhere {
             b"\x88\x85\0\0\0\0\x03\xe8bye",
         ];
         stream.write_all(&sent.concat()).unwrap();
-        let mut came = Vec::new();
-        stream.read_to_end(&mut came).unwrap();
         let expected = [
             &b"\x01\x03h\xc3\xa9"[..],
             b"\x8a\x04amid",
@@ -760,7 +705,7 @@ mod from_elsewhere {
             b"\x82\x01\xff",
             b"\x88\x05\x03\xe8bye",
         ];
-        assert_eq!(came, expected.concat());
+        assert_eq!(rest(stream), expected.concat());
     }
 
     #[test]
@@ -774,19 +719,13 @@ mod from_elsewhere {
         ];
         for (bytes, code) in wrong {
             let mut stream = connect(&url);
-            stream.write_all(REQUEST).unwrap();
-            head(&mut stream);
+            upgraded(&mut stream);
             stream.write_all(bytes).unwrap();
-            let mut came = Vec::new();
-            stream.read_to_end(&mut came).unwrap();
+            let came = rest(stream);
             let close = came.iter().position(|byte| *byte == 0x88).expect("a Close");
             assert_eq!(came[close + 2..close + 4], code.get().to_be_bytes(), "{bytes:x?}");
         }
     }
-
-    const REQUEST: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 }
 
 #[cfg(feature = "server")]
@@ -824,9 +763,7 @@ mod servers {
         while ben.line() != "from ana" {}
         #[cfg(unix)]
         {
-            let killed =
-                Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-            assert!(killed.success());
+            server.signal("-TERM");
             let ending = server.finish();
             assert_eq!((ending.status, &*ending.stderr), (0, ""));
             assert_eq!(ending.stdout.last().map(String::as_str), Some("2 were open, 0 cut off"));
@@ -1044,18 +981,15 @@ mod wss_echo_server {
         fn signs_its_certificate_itself() {
             for more in [&[][..], &["--deflate"]] {
                 let path = file(&format!("own-{}.pem", more.len()));
-                let (server, url) = serve("wss_echo_server", &[&["--self-signed", &*path], more].concat());
+                let (mut server, url) =
+                    serve("wss_echo_server", &[&["--self-signed", &*path], more].concat());
                 // One that goes away without a word is not worth one.
                 drop(connect(&url));
                 echoes(&url, &CertificateDer::from_pem_file(&path).unwrap()).unwrap();
                 let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
                 assert!(matches!(echoes(&url, other.cert.der()), Err(taut::Error::Tls(_))));
-                let deadline = Instant::now() + PATIENCE;
-                while server.stderr.lock().unwrap().is_empty() && Instant::now() < deadline {
-                    thread::sleep(Duration::from_millis(5));
-                }
+                server.says("does not accept the certificate");
                 let told = server.stderr.lock().unwrap().clone();
-                assert!(told.contains("does not accept the certificate"), "{told}");
                 assert_eq!(told.lines().count(), 1, "{told}");
             }
         }
@@ -1072,23 +1006,15 @@ mod wss_echo_server {
             let (first, second) = (made(), made());
             write(&first);
             let (mut server, url) = serve("wss_echo_server", &["--pem", &chain, &key]);
-            let hang_up = |server: &Program| {
-                let process = server.child.id().to_string();
-                assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
-            };
             echoes(&url, first.cert.der()).unwrap();
             write(&second);
-            hang_up(&server);
+            server.signal("-HUP");
             assert_eq!(server.line(), "reloaded");
             echoes(&url, second.cert.der()).unwrap();
             assert!(matches!(echoes(&url, first.cert.der()), Err(taut::Error::Tls(_))));
             fs::write(&key, "no key").unwrap();
-            hang_up(&server);
-            let deadline = Instant::now() + PATIENCE;
-            while !server.stderr.lock().unwrap().contains("stay as they were") {
-                assert!(Instant::now() < deadline, "{}", server.report());
-                thread::sleep(Duration::from_millis(5));
-            }
+            server.signal("-HUP");
+            server.says("stay as they were");
             echoes(&url, second.cert.der()).unwrap();
         }
     }
@@ -1134,11 +1060,7 @@ mod deflate {
     fn lines_come_back_as_they_went() {
         let (_server, url) = serve("echo_server", &["--deflate"]);
         let lines: Vec<String> = (0..1000).map(|number| "the same again, ".repeat(number % 50)).collect();
-        let mut client = Program::start("line_client", &["--deflate", &url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&["--deflate", &url], &lines);
     }
 }
 
@@ -1216,13 +1138,19 @@ impl Program {
     }
 
     /// Waits until it says this on stderr.
-    #[cfg(feature = "client")]
-    fn says(&self, sentence: &str) {
+    #[cfg(any(feature = "client", feature = "rustls-ring"))]
+    fn says(&mut self, sentence: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.stderr.lock().unwrap().contains(sentence) {
-            assert!(Instant::now() < deadline, "{} does not say {sentence:?}", self.name);
+            assert!(Instant::now() < deadline, "it does not say {sentence:?}: {}", self.report());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[cfg(all(unix, any(feature = "server", feature = "rustls-ring")))]
+    fn signal(&self, signal: &str) {
+        let process = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
     }
 
     fn end_input(&mut self) {
@@ -1286,6 +1214,39 @@ impl Drop for Program {
     }
 }
 
+/// Sends all these lines by `line_client`, which wants them back.
+fn lines_come_back(arguments: &[&str], lines: &[impl AsRef<str>]) {
+    let mut client = Program::start("line_client", arguments);
+    client.write_and_end(lines.iter().map(|line| line.as_ref().to_owned() + "\n").collect::<String>());
+    let ending = client.finish();
+    assert_eq!((ending.status, &*ending.stderr), (0, ""));
+    let came = ending.stdout.iter().map(String::as_str);
+    assert!(came.eq(lines.iter().map(AsRef::as_ref)), "{} lines came back", ending.stdout.len());
+}
+
+/// A server that was told so refuses what is longer than ten bytes, and nothing else.
+fn keeps_its_limit(server: &'static str) {
+    let (_server, url) = serve(server, &["--max-message", "10"]);
+    let mut client = Program::start("line_client", &[&url]);
+    client.say("0123456789");
+    assert_eq!(client.line(), "0123456789");
+    client.say("0123456789a");
+    client.fails_with(7, "1009");
+}
+
+/// A server refuses command lines that are wrong for all of them.
+fn refuses_wrong_command_lines(server: &'static str) {
+    let wrong: [&[&str]; 4] = [
+        &["--max-message", "many", "127.0.0.1:0"],
+        &["--max-message"],
+        &["--unknown", "127.0.0.1:0"],
+        &["127.0.0.1:0", "127.0.0.1:0"],
+    ];
+    for arguments in wrong {
+        Program::start(server, arguments).fails_with(1, &format!("usage: {server}"));
+    }
+}
+
 /// Starts a server on a free port; gives it, and its URL.
 fn serve(name: &'static str, arguments: &[&str]) -> (Program, String) {
     let mut server = Program::start(name, &[arguments, &["127.0.0.1:0"]].concat());
@@ -1309,6 +1270,23 @@ fn connect(url: &str) -> TcpStream {
     let stream = TcpStream::connect(url.strip_prefix("ws://").unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// The key of RFC 6455 §1.3.
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Asks for an upgrade, which the server agrees to.
+fn upgraded(stream: &mut TcpStream) {
+    stream.write_all(REQUEST).unwrap();
+    assert_eq!(field(&head(stream), "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+}
+
+/// All that comes until the end.
+fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 /// Reads the head of a request or an answer, and nothing behind it.

@@ -11,7 +11,8 @@ use taut::proto::{CloseCode, Message};
 use taut::tokio::Incoming;
 use tokio::time::Instant;
 
-use super::world::{World, lost, open, text, texts, until, within};
+use super::futures::ends;
+use super::world::{World, lost, open, text, texts, until};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_while_away_arrives_in_order() {
@@ -136,7 +137,7 @@ async fn what_prepare_fails_by_is_told() {
     let world = World::new();
     let (client, _) =
         world.builder().prepare(|network, _| async move { Ok(network.bearer("a\nb")?) }).start();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     let Cause::GaveUp(loss) = &ended.cause else { panic!("{ended:?}") };
     assert!(matches!(&**loss, Loss::Connect(Error::Build(_))), "{loss}");
 }
@@ -148,7 +149,7 @@ async fn a_refusal_that_stays_ends_it_and_hands_messages_back() {
     let _ = client.send("kept").await.unwrap();
     let incoming = Incoming::read(world.stream().await, Options::new()).await.unwrap();
     incoming.reject(Reject::new(403).unwrap()).await.unwrap();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     let Cause::GaveUp(loss) = &ended.cause else { panic!("{ended:?}") };
     assert!(matches!(&**loss, Loss::Connect(Error::Refused(answer)) if answer.status() == 403), "{loss}");
     assert_eq!(ended.unsent, ["kept".into()]);
@@ -160,7 +161,7 @@ async fn attempts_have_a_limit() {
     let world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().backoff(Backoff::new().max_attempts(3)).start();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     assert!(matches!(&ended.cause, Cause::GaveUp(_)), "{ended:?}");
     assert_eq!(world.dialled().len(), 3);
 }
@@ -216,13 +217,13 @@ async fn a_callback_gets_the_same() {
     };
     let client = async {
         loop {
-            if let Update::Message(message) = within(seen.recv()).await.unwrap() {
+            if let Update::Message(message) = ends(seen.recv()).await.unwrap() {
                 assert_eq!(message, "hello".into());
                 break;
             }
         }
         let ended = client.close(CloseCode::NORMAL, "done").await.unwrap();
-        assert!(matches!(within(seen.recv()).await, Some(Update::Ended(told)) if Arc::ptr_eq(&told, &ended)));
+        assert!(matches!(ends(seen.recv()).await, Some(Update::Ended(told)) if Arc::ptr_eq(&told, &ended)));
         assert!(seen.recv().await.is_none());
     };
     tokio::join!(closing, client);

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use taut::client::{Batch, Outbox, Overflow, Queued, RequestError};
 use tokio::time::{Instant, sleep};
 
-use super::world::{Server, World, lost, open, text, until, within};
+use super::futures::ends;
+use super::world::{Server, World, lost, open, text, until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,8 +37,8 @@ async fn replies_find_their_requests_in_any_order() {
         assert_eq!((one.unwrap(), two.unwrap()), (2, 4));
     };
     let (_server, ()) = tokio::join!(serving, asking);
-    assert_eq!(within(updates.recv_message()).await, Some("not a reply".into()));
-    let news = within(updates.recv_message()).await.unwrap();
+    assert_eq!(ends(updates.recv_message()).await, Some("not a reply".into()));
+    let news = ends(updates.recv_message()).await.unwrap();
     assert!(news.as_text().unwrap().contains("nobody's"));
 }
 
@@ -54,7 +55,7 @@ async fn each_way_to_fail() {
     // Its reply is a message like others, and nobody's.
     let id = request(&mut server).await["id"].clone();
     server.send(json!({"type": "reply", "id": id, "data": 1}).to_string()).await.unwrap();
-    assert!(within(updates.recv_message()).await.is_some());
+    assert!(ends(updates.recv_message()).await.is_some());
 
     for (kind, data) in [("error", json!({"code": 7})), ("reply", json!("a text"))] {
         let serving = async {
@@ -76,7 +77,7 @@ async fn each_way_to_fail() {
     request(&mut server).await;
     drop(server);
     until(&mut updates, lost).await;
-    let answer = within(asking).await.unwrap();
+    let answer = ends(asking).await.unwrap();
     assert!(matches!(answer, Err(RequestError::Lost)), "{answer:?}");
 }
 
@@ -98,7 +99,7 @@ async fn a_request_that_was_not_sent_outlives_a_connection() {
     let mut server = world.server().await;
     let id = request(&mut server).await["id"].clone();
     server.send(json!({"type": "reply", "id": id, "data": 2}).to_string()).await.unwrap();
-    let answer = within(asking).await.unwrap();
+    let answer = ends(asking).await.unwrap();
     assert!(matches!(answer, Ok(2)), "{answer:?}");
     let _ = client.send("behind it").await.unwrap();
     assert_eq!(text(&mut server).await, "behind it");
