@@ -26,6 +26,7 @@ const EXAMPLES: &[&str] = &[
     "axum_echo",
     "broadcast_server",
     "chat",
+    "data_push",
     "echo_client",
     "echo_server",
     "echo_server_blocking",
@@ -38,8 +39,12 @@ const EXAMPLES: &[&str] = &[
     "json_chat",
     "line_client",
     "publish_subscribe",
+    "queue_client",
+    "queue_server",
     "reconnecting_client",
     "rooms",
+    "self_signed_client",
+    "self_signed_server",
     "split_halves",
     "token_auth",
     "wss_client",
@@ -50,11 +55,11 @@ const EXAMPLES: &[&str] = &[
 fn is_built(example: &&str) -> bool {
     match *example {
         "axum_echo" | "from_axum" => cfg!(feature = "axum"),
-        "broadcast_server" | "first_message_auth" | "json_chat" | "publish_subscribe" | "rooms"
-        | "token_auth" => {
-            cfg!(feature = "server")
-        }
-        "reconnecting_client" => cfg!(feature = "client"),
+        "broadcast_server" | "data_push" | "first_message_auth" | "json_chat" | "publish_subscribe"
+        | "queue_server" | "rooms" | "token_auth" => cfg!(feature = "server"),
+        "queue_client" | "reconnecting_client" => cfg!(feature = "client"),
+        "self_signed_client" => cfg!(all(feature = "client", feature = "rustls-ring")),
+        "self_signed_server" => cfg!(all(feature = "server", feature = "rustls-ring")),
         _ => true,
     }
 }
@@ -522,6 +527,24 @@ mod reconnecting_client {
     }
 
     #[test]
+    fn says_what_it_was_given_before_there_was_a_server() {
+        // It takes a port, and listens later.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let url = format!("ws://{}", socket.local_addr().unwrap().as_socket().unwrap());
+        let mut client = Program::start("reconnecting_client", &["--first-delay", "20", &url]);
+        client.write_and_end("all there is\n");
+        client.says("again in");
+        socket.listen(1).unwrap();
+        let mut socket = blocking::accept(TcpListener::from(socket).accept().unwrap().0).unwrap();
+        assert_eq!(socket.recv().unwrap(), Some(Message::text("all there is")));
+        assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+        assert_eq!(socket.recv().unwrap(), None);
+        drop(socket);
+        assert_eq!(client.finish().status, 0);
+    }
+
+    #[test]
     fn ends_where_nobody_wants_it() {
         let (server, url) = peer(|mut stream| {
             head(&mut stream);
@@ -529,6 +552,187 @@ mod reconnecting_client {
         });
         Program::start("reconnecting_client", &[&url]).fails_with(1, "403");
         server.join().unwrap();
+    }
+}
+
+#[cfg(feature = "client")]
+mod queue_client {
+    use super::*;
+
+    /// The id of a line that was sent to be acknowledged.
+    fn id(message: Option<Message>, line: &str) -> String {
+        let message: serde_json::Value =
+            serde_json::from_str(message.as_ref().and_then(Message::as_text).expect("a text")).unwrap();
+        assert_eq!((&message["type"], &message["data"]), (&"line".into(), &line.into()));
+        message["id"].as_str().expect("an id").into()
+    }
+
+    #[test]
+    fn a_line_that_nobody_acknowledged_goes_again_under_its_id() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accept = || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            blocking::accept(stream).unwrap()
+        };
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let mut client = Program::start("queue_client", &[&url]);
+        client.say("one");
+        let mut socket = accept();
+        let first = id(socket.recv().unwrap(), "one");
+        drop(socket);
+        client.says("again in");
+        client.say("two");
+        let mut socket = accept();
+        assert_eq!(id(socket.recv().unwrap(), "one"), first);
+        let second = id(socket.recv().unwrap(), "two");
+        let refusal = format!(r#"{{"type": "error", "id": "{second}", "error": "out of paper"}}"#);
+        for answer in [format!(r#"{{"type": "ack", "id": "{first}"}}"#), refusal] {
+            socket.send(answer).unwrap();
+        }
+        assert_eq!(client.line(), "done one");
+        let lost = client.line();
+        assert!(lost.starts_with("lost two: ") && lost.contains("out of paper"), "{lost}");
+        client.end_input();
+        assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+        assert_eq!(socket.recv().unwrap(), None);
+        drop(socket);
+        client.fails_with(1, "1 lines were lost");
+    }
+
+    #[test]
+    fn a_batch_waits_until_it_is_full_and_the_outbox_holds_no_more() {
+        let (go, goes) = channel::<()>();
+        let (server, url) = peer(move |stream| {
+            let mut socket = blocking::accept(stream).unwrap();
+            goes.recv_timeout(PATIENCE).unwrap();
+            // What was sent would have come before the answer.
+            socket.send(Message::Ping("there?".into())).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(Message::Pong("there?".into())));
+        });
+        let arguments = ["--outbox", "2", "--overflow", "drop-newest", "--batch", "3", "3600000", &url];
+        let mut client = Program::start("queue_client", &arguments);
+        client.says("connected");
+        for line in ["one", "two", "three"] {
+            client.say(line);
+        }
+        assert!(client.line().starts_with("lost three: "));
+        go.send(()).unwrap();
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_batch_leaves_with_its_last_message_or_when_it_is_old() {
+        for (batch, lines) in [(["3", "3600000"], &["one", "two", "three"][..]), (["1000", "10"], &["one"])] {
+            let (server, url) = peer(move |stream| {
+                let mut socket = blocking::accept(stream).unwrap();
+                for line in lines {
+                    let id = id(socket.recv().unwrap(), line);
+                    socket.send(format!(r#"{{"type": "ack", "id": "{id}"}}"#)).unwrap();
+                }
+                assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+                assert_eq!(socket.recv().unwrap(), None);
+            });
+            let mut client = Program::start("queue_client", &["--batch", batch[0], batch[1], &url]);
+            client.write_and_end(lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+            let ending = client.finish();
+            assert_eq!((ending.status, ending.stdout.len()), (0, lines.len()), "{}", ending.stderr);
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn without_a_server_the_oldest_make_room_if_that_is_the_policy() {
+        // Nobody listens, and nobody else can meanwhile.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("ws://{}", taken.local_addr().unwrap());
+        let mut client =
+            Program::start("queue_client", &["--outbox", "2", "--overflow", "drop-oldest", &url]);
+        for line in ["one", "two", "three"] {
+            client.say(line);
+        }
+        assert!(client.line().starts_with("lost one: "));
+    }
+
+    #[test]
+    fn ends_where_nobody_wants_it() {
+        let (server, url) = peer(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        // Its input stays open.
+        Program::start("queue_client", &[&url]).fails_with(1, "403");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        let wrong: [&[&str]; 5] = [
+            &["--overflow", "wait a little", "ws://a"],
+            &["--outbox", "many", "ws://a"],
+            &["--batch", "3", "ws://a"],
+            &["--unknown", "ws://a"],
+            &["ws://a", "ws://a"],
+        ];
+        for arguments in wrong {
+            Program::start("queue_client", arguments).fails_with(1, "usage: queue_client");
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_server_that_is_killed_and_comes_back_gets_every_line_once() {
+        let (mut server, url) = serve("queue_server", &[]);
+        let mut client = Program::start("queue_client", &[&url]);
+        client.say("one");
+        assert_eq!((server.line(), client.line()), ("one".into(), "done one".into()));
+        drop(server);
+        client.says("again in");
+        client.say("two");
+        client.say("three");
+        let address = url.trim_start_matches("ws://");
+        let mut server = Program::start("queue_server", &[address]);
+        assert_eq!(server.line(), address);
+        client.end_input();
+        let ending = client.finish();
+        assert_eq!((ending.status, &ending.stdout[1..]), (0, &["done two".into(), "done three".into()][..]));
+        // What comes again is known; then there is nothing else.
+        let mut again = Program::start("line_client", &[&url]);
+        for (id, line) in [("a", "four"), ("a", "four"), ("b", "five")] {
+            again.say(&format!(r#"{{"type": "line", "id": "{id}", "data": "{line}"}}"#));
+            assert_eq!(again.line(), format!(r#"{{"id":"{id}","type":"ack"}}"#));
+        }
+        for line in ["two", "three", "four", "five"] {
+            assert_eq!(server.line(), line);
+        }
+    }
+}
+
+#[cfg(all(feature = "client", feature = "server", feature = "rustls-ring"))]
+mod self_signed {
+    use super::*;
+
+    fn file(name: &str) -> String {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("self_signed");
+        fs::create_dir_all(&folder).unwrap();
+        folder.join(name).into_os_string().into_string().unwrap()
+    }
+
+    #[test]
+    fn the_client_trusts_the_server_and_nobody_else() {
+        let [ours, others] = ["ours.pem", "others.pem"].map(file);
+        let (_server, url) = serve("self_signed_server", &[&ours]);
+        let (_other, other) = serve("self_signed_server", &[&others]);
+        let [url, other] = [url, other].map(|url| url.replacen("ws://", "wss://", 1));
+        for url in [url.clone(), url.replacen("127.0.0.1", "localhost", 1)] {
+            let mut client = Program::start("self_signed_client", &[&ours, &url]);
+            client.write_and_end("hello\n¿qué tal?\n");
+            let ending = client.finish();
+            assert_eq!((ending.status, &*ending.stderr), (0, ""), "{url}");
+            assert_eq!(ending.stdout, ["hello", "¿qué tal?"]);
+        }
+        Program::start("self_signed_client", &[&ours, &other]).fails_with(1, "certificate");
     }
 }
 
@@ -730,6 +934,8 @@ mod from_elsewhere {
 
 #[cfg(feature = "server")]
 mod servers {
+    use std::collections::HashMap;
+
     use super::*;
 
     /// As `serve`, with an argument behind the address.
@@ -806,6 +1012,70 @@ mod servers {
     }
 
     #[test]
+    fn values_go_to_who_wants_them_and_the_latest_to_who_comes_late() {
+        let (mut server, url) = serve("data_push", &[]);
+        let subscribed = r#"{"id":1,"type":"ack"}"#;
+        let mut ana = client(&url, r#"{"type":"subscribe","data":"cpu","id":1}"#, subscribed);
+        server.say("disk 80");
+        server.say("cpu 7");
+        server.say("nothing");
+        let seven = r#"{"data":{"topic":"cpu","value":"7"},"type":"value"}"#;
+        assert_eq!(ana.line(), seven);
+        server.says("is not TOPIC VALUE");
+        let mut ben = client(&url, r#"{"type":"subscribe","data":"cpu","id":1}"#, seven);
+        assert_eq!(ben.line(), subscribed);
+        ana.say(r#"{"type":"unsubscribe","data":"cpu","id":2}"#);
+        assert_eq!(ana.line(), r#"{"id":2,"type":"ack"}"#);
+        server.say("cpu 8");
+        assert_eq!(ben.line(), seven.replace('7', "8"));
+        ana.say(r#"{"type":"subscribe","data":"disk","id":3}"#);
+        assert_eq!(ana.line(), r#"{"data":{"topic":"disk","value":"80"},"type":"value"}"#);
+        ben.say(r##"{"type":"subscribe","data":"a#","id":4}"##);
+        assert!(ben.line().contains("in what is subscribed to only"));
+    }
+
+    /// Of what is sent while it does not read, a client gets less than all, and the latest of each topic.
+    #[test]
+    fn who_does_not_read_misses_old_values_and_no_new_one() {
+        const LINES: usize = 1_500;
+        let (mut server, url) = serve("data_push", &[]);
+        let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1 << 16).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = ClientRequest::from_uri(&url.parse().unwrap());
+        let mut slow = blocking::connect_over(stream, &request, Options::new()).unwrap();
+        for topic in ["busy", "quiet", "end"] {
+            slow.send(format!(r#"{{"type": "subscribe", "data": "{topic}", "id": 1}}"#)).unwrap();
+            assert_eq!(slow.recv().unwrap(), Some(Message::text(r#"{"id":1,"type":"ack"}"#)));
+        }
+        let end = r#"{"type":"subscribe","data":"end","id":1}"#;
+        let mut ana = client(&url, end, r#"{"id":1,"type":"ack"}"#);
+
+        let padding = ".".repeat(10_000);
+        let busy = |from: usize| (from..from + LINES).map(|number| format!("busy {number}{padding}\n"));
+        let lines = busy(0).chain(["quiet once\n".into()]).chain(busy(LINES)).chain(["end now\n".into()]);
+        server.write_and_end(lines.collect::<String>());
+        assert!(ana.line().contains("now"));
+        let (mut count, mut latest) = (0, HashMap::new());
+        while !latest.contains_key("end") {
+            let message = slow.recv().unwrap().expect("it is not sent away");
+            let Some(text) = message.as_text() else { continue };
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let [topic, value] =
+                ["topic", "value"].map(|name| value["data"][name].as_str().unwrap().to_owned());
+            latest.insert(topic, value.trim_end_matches('.').to_owned());
+            count += 1;
+        }
+        let newest = (2 * LINES - 1).to_string();
+        let expected = [("busy", &*newest), ("quiet", "once"), ("end", "now")];
+        assert_eq!(latest, expected.map(|(topic, value)| (topic.into(), value.into())).into());
+        assert!(count < 2 * LINES, "all {count} values came: it was not slow");
+    }
+
+    #[test]
     fn json_finds_its_way() {
         let (_server, url) = serve("json_chat", &[]);
         let ack = r#"{"id":1,"type":"ack"}"#;
@@ -826,10 +1096,52 @@ mod servers {
         assert_eq!(ana.line(), "hello, the one with the token");
         ana.say("echo");
         assert_eq!(ana.line(), "echo");
+        for (shown, status) in [
+            ("Authorization: Bearer s3cret", "101"),
+            ("Cookie: a=b; token=s3cret", "101"),
+            ("Sec-WebSocket-Protocol: echo, token.s3cret", "101"),
+            ("Authorization: Bearer s3cre", "403"),
+            ("Sec-WebSocket-Protocol: echo, s3cret", "401"),
+        ] {
+            let mut stream = connect(&url);
+            let request = std::str::from_utf8(REQUEST).unwrap().trim_end();
+            stream.write_all(format!("{request}\r\n{shown}\r\n\r\n").as_bytes()).unwrap();
+            let answer = head(&mut stream);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}: {answer}");
+            let subprotocol = (status == "101" && shown.contains("echo")).then_some("echo");
+            assert_eq!(field(&answer, "Sec-WebSocket-Protocol"), subprotocol, "{shown}");
+        }
         for (target, status) in [("/?token=guess", "403"), ("/", "401")] {
             let client = Program::start("line_client", &[&format!("{url}{target}")]);
             let ending = client.finish();
             assert!(ending.status != 0 && ending.stderr.contains(status), "{ending:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_ends_in_order_at_a_signal() {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("signal.pem");
+        let all = [
+            ("broadcast_server", &["127.0.0.1:0"][..]),
+            ("data_push", &["127.0.0.1:0"]),
+            ("first_message_auth", &["127.0.0.1:0", "s3cret"]),
+            ("json_chat", &["127.0.0.1:0"]),
+            ("publish_subscribe", &["127.0.0.1:0"]),
+            ("queue_server", &["127.0.0.1:0"]),
+            ("rooms", &["127.0.0.1:0"]),
+            ("self_signed_server", &[file.to_str().unwrap(), "127.0.0.1:0"]),
+            ("token_auth", &["127.0.0.1:0", "s3cret"]),
+        ];
+        for (name, arguments) in all.into_iter().filter(|(name, _)| is_built(name)) {
+            for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+                let mut server = Program::start(name, arguments);
+                server.line();
+                server.catches(number);
+                server.signal(signal);
+                let ending = server.finish();
+                assert_eq!((ending.status, &*ending.stderr), (0, ""), "{name} {signal}");
+            }
         }
     }
 
@@ -1138,11 +1450,26 @@ impl Program {
     }
 
     /// Waits until it says this on stderr.
-    #[cfg(any(feature = "client", feature = "rustls-ring"))]
+    #[cfg(any(feature = "client", feature = "rustls-ring", feature = "server"))]
     fn says(&mut self, sentence: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.stderr.lock().unwrap().contains(sentence) {
             assert!(Instant::now() < deadline, "it does not say {sentence:?}: {}", self.report());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it handles the signal with this number by itself, which ends it else.
+    #[cfg(all(target_os = "linux", feature = "server"))]
+    fn catches(&mut self, signal: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            if u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal - 1)) != 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it does not handle signal {signal}: {}", self.report());
             thread::sleep(Duration::from_millis(5));
         }
     }
