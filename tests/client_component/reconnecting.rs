@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use taut::Error;
-use taut::Options;
 use taut::client::{Backoff, Cause, Decision, Loss, Update};
 use taut::proto::handshake::{Accept, Reject};
 use taut::proto::{CloseCode, Message};
 use taut::tokio::Incoming;
+use taut::{Deadline, Error, Options};
 use tokio::time::Instant;
 
 use super::futures::ends;
@@ -200,6 +199,54 @@ async fn codes_decide_and_the_application_above_them() {
     assert_eq!(until(&mut updates, lost).await.1, Duration::ZERO);
     world.server().await;
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// It is frozen: what is sent to it goes nowhere, and nothing comes.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gives_no_sign_of_life_is_left() {
+    let own = Options::new().ping_interval(Duration::from_secs(5)).pong_timeout(Duration::from_secs(1));
+    let hour = Duration::from_secs(3600);
+    for (network, heartbeat, noticed) in [
+        (None, None, Some(50)),
+        (None, Some(Some(Duration::from_secs(10))), Some(30)),
+        (Some(own), None, Some(6)),
+        (None, Some(None), None),
+    ] {
+        let mut world = World::new();
+        let mut builder = world.builder();
+        if let Some(options) = network {
+            builder = builder.network(world.client().options(options));
+        }
+        if let Some(heartbeat) = heartbeat {
+            builder = builder.heartbeat(heartbeat);
+        }
+        let (_client, mut updates) = builder.start();
+        let frozen = world.server().await;
+        until(&mut updates, open).await;
+        let start = Instant::now();
+        let lost = tokio::time::timeout(hour, async {
+            loop {
+                if let Some((loss, ..)) = updates.recv().await.and_then(lost) {
+                    return loss;
+                }
+            }
+        });
+        match (noticed, lost.await) {
+            (Some(seconds), Ok(loss)) => {
+                assert!(matches!(&*loss, Loss::Broken(Error::Timeout(Deadline::Pong))), "{loss}");
+                assert_eq!(start.elapsed().as_secs(), seconds);
+                // One that answers, by being polled, stays.
+                let mut server = world.server().await;
+                assert!(
+                    tokio::time::timeout(hour, async { while server.recv().await.is_ok() {} }).await.is_err()
+                );
+                assert_eq!(world.dialled().len(), 2);
+            }
+            (None, Err(_)) => {}
+            (expected, got) => panic!("noticed after {expected:?}, and not {got:?}"),
+        }
+        drop(frozen);
+    }
 }
 
 #[tokio::test(start_paused = true)]
