@@ -357,13 +357,14 @@ mod tests {
 
     #[test]
     fn disconnect_closes_and_takes_nothing_more() {
-        let mut outbox = Outbox::default();
-        let sent = push_all(&mut outbox, SlowConsumer::Disconnect, &["a", "b", "c", "d", "e"]);
-        assert_eq!(sent[2..], [Ok(Sent::Queued), Err(Refusal::TooSlow), Err(Refusal::Closed)]);
-        assert!(
-            matches!(&outbox.phase, Phase::Closing(frame, By::SlowConsumer) if frame.code().get() == 1013)
-        );
-        assert!(outbox.is_empty(), "what waits would keep the Close waiting");
+        for code in [CloseCode::TRY_AGAIN, CloseCode::POLICY] {
+            let mut outbox = Outbox::default();
+            let limits = QueueLimits { code, ..limits(SlowConsumer::Disconnect) };
+            let sent = ["a", "b", "c", "d", "e"].map(|text| outbox.push(read(text), &limits));
+            assert_eq!(sent[2..], [Ok(Sent::Queued), Err(Refusal::TooSlow), Err(Refusal::Closed)]);
+            assert!(matches!(&outbox.phase, Phase::Closing(frame, By::SlowConsumer) if frame.code() == code));
+            assert!(outbox.is_empty(), "what waits would keep the Close waiting");
+        }
     }
 
     #[test]
