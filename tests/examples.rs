@@ -205,7 +205,7 @@ mod line_client_ends_with {
     #[test]
     fn status_1_if_nobody_reads_stdout() {
         let (_server, url) = serve("echo_server", &[]);
-        let mut client = Program::start_unread("line_client", &[&url]);
+        let mut client = Program::start_unread(&[], "line_client", &[&url]);
         drop(client.child.stdout.take());
         client.say("hello");
         client.fails_with(1, "stdin or stdout failed");
@@ -976,6 +976,57 @@ mod servers {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_second_signal_cuts_off_who_lingers() {
+        let (mut server, url) = serve("broadcast_server", &[]);
+        // It will not answer the Close.
+        let mut stream = connect(&url);
+        upgraded(&mut stream);
+        loop {
+            server.say("are you there?");
+            if server.line().starts_with("1 hear it") {
+                break;
+            }
+        }
+        server.catches(15);
+        server.signal("-TERM");
+        server.signal("-INT");
+        let ending = server.finish();
+        let last = ending.stdout.last().unwrap();
+        assert!(last.starts_with("1 were open, ") && !last.ends_with(" 0 cut off"), "{last}");
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+    }
+
+    #[test]
+    fn settings_come_from_a_file_then_from_the_environment_then_from_the_program() {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("settings");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("server.toml");
+        fs::write(&file, "max_message = 5\nmessage_rate = \"1/1\"\npath = \"/chat\"\n").unwrap();
+        let mut variables = [
+            ("TAUT_SERVER_FILE", file.to_str().unwrap()),
+            ("TAUT_SERVER_MAX_MESSAGE", "10"),
+            ("TAUT_SERVER_MESSAGE_RATE", "none"),
+            ("TAUT_SERVER_ADDRESS", "192.0.2.1:1"),
+        ];
+        let mut server = Program::start_in(&variables, "rooms", &["127.0.0.1:0"]);
+        let url = format!("ws://{}", server.line());
+        Program::start("line_client", &[&url]).fails_with(3, "404");
+        let mut client = Program::start("line_client", &[&format!("{url}/chat")]);
+        for _ in 0..3 {
+            client.say("0123456789");
+            assert!(client.line().starts_with("ERROR "));
+        }
+        client.say("0123456789a");
+        client.fails_with(7, "1009");
+
+        variables[1].1 = "many";
+        let wrong = Program::start_in(&variables, "rooms", &["127.0.0.1:0"]);
+        let ending = wrong.fails_with(1, "TAUT_SERVER_MAX_MESSAGE");
+        assert!(ending.stderr.contains("many"), "{}", ending.stderr);
+    }
+
     #[test]
     fn rooms_obey_their_commands() {
         let (_server, url) = serve("rooms", &[]);
@@ -1398,7 +1449,12 @@ struct Ending {
 
 impl Program {
     fn start(name: &'static str, arguments: &[&str]) -> Self {
-        let mut program = Self::start_unread(name, arguments);
+        Self::start_in(&[], name, arguments)
+    }
+
+    /// Starts it in an environment with these variables.
+    fn start_in(variables: &[(&str, &str)], name: &'static str, arguments: &[&str]) -> Self {
+        let mut program = Self::start_unread(variables, name, arguments);
         let (sender, lines) = channel();
         let stdout = program.child.stdout.take().unwrap();
         program.readers.push(thread::spawn(move || {
@@ -1412,7 +1468,7 @@ impl Program {
     }
 
     /// Starts it with a stdout that nobody reads yet.
-    fn start_unread(name: &'static str, arguments: &[&str]) -> Self {
+    fn start_unread(variables: &[(&str, &str)], name: &'static str, arguments: &[&str]) -> Self {
         // Cargo puts tests into `deps`, and examples beside it.
         let test = std::env::current_exe().unwrap();
         let directory = test.parent().and_then(|deps| deps.parent()).expect("a directory of the profile");
@@ -1420,7 +1476,7 @@ impl Program {
         let mut command = Command::new(&path);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Whatever proxies this machine has.
-        command.env("no_proxy", "*");
+        command.env("no_proxy", "*").envs(variables.iter().copied());
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}: build it with `cargo build --examples`", path.display());
         });
