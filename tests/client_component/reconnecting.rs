@@ -1,12 +1,13 @@
 //! Coming back: when, how often, and with what.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use taut::client::{Backoff, Cause, Decision, Loss, Update};
 use taut::proto::handshake::{Accept, Reject};
 use taut::proto::{CloseCode, Message};
-use taut::tokio::Incoming;
+use taut::tokio::{Connector, Dialing, Incoming, NetworkStream};
 use taut::{Deadline, Error, Options};
 use tokio::time::Instant;
 
@@ -199,6 +200,50 @@ async fn codes_decide_and_the_application_above_them() {
     assert_eq!(until(&mut updates, lost).await.1, Duration::ZERO);
     world.server().await;
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_step_has_its_deadline() {
+    let options = Options::new()
+        .handshake_timeout(Duration::from_secs(7))
+        .write_timeout(Duration::from_secs(9))
+        .min_rate(0);
+    for (deadline, seconds) in [(Deadline::Connect, 7), (Deadline::Handshake, 7), (Deadline::Write, 9)] {
+        let mut world = World::new();
+        let network = world.client().options(options);
+        let network = if deadline == Deadline::Connect { network.connector(Nowhere) } else { network };
+        let (client, mut updates) = world.builder().network(network).start();
+        let large = Message::binary(vec![7; 1 << 16]);
+        let start = Instant::now();
+        // It is there, and does nothing.
+        let _silent: Box<dyn Any> = match deadline {
+            Deadline::Connect => Box::new(()),
+            Deadline::Handshake => Box::new(world.stream().await),
+            _ => {
+                let _ = client.send(large.clone()).await.unwrap();
+                Box::new(world.server().await)
+            }
+        };
+        let (loss, _, unwritten) = until(&mut updates, lost).await;
+        match &*loss {
+            Loss::Connect(Error::Timeout(late)) => assert_eq!((*late, unwritten.len()), (deadline, 0)),
+            Loss::Broken(Error::Timeout(late)) => {
+                assert_eq!((*late, &*unwritten), (deadline, &[large][..]));
+                assert_eq!(deadline, Deadline::Write);
+            }
+            other => panic!("{deadline:?}: {other:?}"),
+        }
+        assert_eq!(start.elapsed().as_secs(), seconds, "{deadline:?}");
+    }
+}
+
+/// The way to a host that takes no connection and refuses none.
+struct Nowhere;
+
+impl Connector for Nowhere {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Dialing<'a, NetworkStream> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// It is frozen: what is sent to it goes nowhere, and nothing comes.
