@@ -3,7 +3,7 @@
 //!
 //! `queue_server ADDR`; prints the address it listens on. It knows the last 10,000 messages as long as it runs. Behind a
 //! restart it prints again what it had printed and not acknowledged: who cannot have that keeps the ids on disk, with what
-//! the messages did.
+//! the messages did (`Sender::message_id`).
 
 use std::error::Error;
 use std::io::{Write, stdout};

@@ -97,6 +97,7 @@ async fn all_other_types_have_a_handler() {
     let told = notes.clone();
     let router = Router::new().on("known", |_, (): ()| async {}).otherwise(move |sender, data| {
         told.push(format!("{} {data} {}", sender.kind(), sender.wants_answer()));
+        told.push(sender.message_id().unwrap_or("-"));
         async move { if data == 7 { Err(MessageError::refuse("not 7")) } else { Ok(()) } }
     });
     let server = server(quiet()).router(router).detached();
@@ -106,12 +107,15 @@ async fn all_other_types_have_a_handler() {
         json!({"type": "what", "data": [1]}),
         json!({"type": "why", "data": 7}),
         json!({"type": "who", "id": 3}),
+        json!({"type": "where", "id": "x"}),
     ] {
         client.send(message.to_string()).await.unwrap();
     }
     assert_eq!(hear_json(&mut client).await, json!({"type": "error", "error": "not 7"}));
     assert_eq!(hear_json(&mut client).await, json!({"type": "ack", "id": 3}));
-    assert_eq!(notes.take(), ["what [1] false", "why 7 false", "who null true"]);
+    assert_eq!(hear_json(&mut client).await, json!({"type": "ack", "id": "x"}));
+    let expected = ["what [1] false", "-", "why 7 false", "-", "who null true", "-", "where null true", "x"];
+    assert_eq!(notes.take(), expected);
 }
 
 #[tokio::test(start_paused = true)]
