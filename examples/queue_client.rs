@@ -3,9 +3,9 @@
 //!
 //! `queue_client [--outbox MESSAGES] [--overflow POLICY] [--batch MESSAGES MILLISECONDS] URL`
 //!
-//! `--outbox` (1,000) messages may wait to be sent; `--overflow` says what happens to more: `wait`, the default, reads no more
-//! lines meanwhile, `drop-oldest` and `drop-newest` lose some. A batch leaves when it has its messages (100), or when the
-//! first of them is so old (20 ms). Prints `done LINE`, or `lost LINE` and why; the status is 1 if any was lost.
+//! `--outbox` (1,000) messages may wait to be sent; `--overflow` says what happens to more: with `wait`, the default, they
+//! wait for room, with `drop-oldest` and `drop-newest` some are lost. A batch leaves when it has its messages (100), or
+//! when the first of them is so old (20 ms). Prints `done LINE`, or `lost LINE` and why; the status is 1 if any was lost.
 
 use std::error::Error;
 use std::time::Duration;
