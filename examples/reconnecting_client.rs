@@ -8,9 +8,9 @@
 
 use std::time::Duration;
 
-use taut::client::{Backoff, Builder, Cause, Update};
+use taut::client::{Backoff, Builder, Cause, Handle, Update};
 use taut::proto::{CloseCode, Message};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 const USAGE: &str = "usage: reconnecting_client [--first-delay MILLISECONDS] [--subscribe TEXT]... URL";
 
@@ -44,20 +44,17 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     for text in subscriptions {
         client.subscribe(&text, text.clone())?;
     }
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    tokio::spawn(async move {
-        while let Ok(Some(line)) = lines.next_line().await {
-            // Waits for room while many lines wait for a connection.
-            if client.send(line).await.is_err() {
-                break;
-            }
-        }
-        client.close(CloseCode::NORMAL, "").await
-    });
+    let mut lines = Some(BufReader::new(tokio::io::stdin()).lines());
     let ended = loop {
         match updates.recv().await.ok_or("the client is gone")? {
             Update::Message(Message::Text(text)) => println!("{text}"),
-            Update::Open { .. } => eprintln!("reconnecting_client: connected"),
+            Update::Open { .. } => {
+                eprintln!("reconnecting_client: connected");
+                // Not before there was a connection: without one, the end of stdin would be the end of the client.
+                if let Some(lines) = lines.take() {
+                    tokio::spawn(send(lines, client.clone()));
+                }
+            }
             Update::Lost { loss, retry_in, unwritten } => {
                 eprintln!("reconnecting_client: {loss}; again in {} ms", retry_in.as_millis());
                 for message in &*unwritten {
@@ -76,5 +73,17 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         Cause::GaveUp(loss) => Err(loss.to_string().into()),
         Cause::Broken(error) => Err(error.to_string().into()),
         _ => Err(format!("there was no connection for {} messages", ended.unsent.len()).into()),
+    }
+}
+
+async fn send(mut lines: Lines<BufReader<Stdin>>, client: Handle) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        // Waits for room while many lines wait for a connection.
+        if client.send(line).await.is_err() {
+            break;
+        }
+    }
+    if let Err(error) = client.close(CloseCode::NORMAL, "").await {
+        eprintln!("reconnecting_client: {error}");
     }
 }

@@ -14,6 +14,8 @@ mod dependencies;
 mod fragments;
 #[path = "advisories/frames.rs"]
 mod frames;
+#[path = "support/futures.rs"]
+mod futures;
 #[path = "advisories/handshake.rs"]
 mod handshake;
 #[path = "rfc6455/heads.rs"]

@@ -1,16 +1,18 @@
 //! Futures may be dropped at any poll: here each is dropped, and made anew, at every `Pending`, over streams
 //! that are pending before every byte. Nothing is lost, doubled or reordered, and no deadline moves.
 
+#[path = "support/futures.rs"]
+mod futures;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures::{ends, polled, restarted};
 use proptest::prelude::*;
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
@@ -25,47 +27,6 @@ use transport::{Transport, Turn, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
-
-/// Polls a future at most `polls` times, when it is woken or has waited for some time; `None` if it was still
-/// pending then, and is dropped.
-async fn polled<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-            return Some(value);
-        }
-        let _ = timeout(Duration::from_millis(1), woken()).await;
-    }
-    None
-}
-
-/// Waits for a wake-up that somebody promised to this task.
-async fn woken() {
-    let mut waited = false;
-    poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Makes a future, polls it once, drops it if it is pending, waits to be woken, and again until one ends.
-async fn restarted<T>(drops: &Cell<usize>, mut make: impl AsyncFnMut() -> T) -> T {
-    loop {
-        let first = {
-            let mut future = pin!(make());
-            poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
-        };
-        match first {
-            Poll::Ready(value) => return value,
-            Poll::Pending => {
-                drops.set(drops.get() + 1);
-                woken().await;
-            }
-        }
-    }
-}
-
-/// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
-async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
 
 fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Transport> {
     WebSocket::new(stream, connection(role, config), &OPTIONS)

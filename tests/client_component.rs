@@ -8,6 +8,8 @@ mod cancellation;
 mod delivery;
 #[path = "client_component/ending.rs"]
 mod ending;
+#[path = "support/futures.rs"]
+mod futures;
 #[cfg(feature = "pool")]
 #[path = "client_component/pool.rs"]
 mod pool;

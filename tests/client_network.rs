@@ -10,6 +10,8 @@ mod cancellation;
 #[cfg(feature = "rustls-ring")]
 #[path = "support/certificates.rs"]
 mod certificates;
+#[path = "support/futures.rs"]
+mod futures;
 #[cfg(all(feature = "http2", feature = "hyper"))]
 #[path = "client_network/http2.rs"]
 mod http2;

@@ -1,14 +1,16 @@
 //! What a peer may leave undone, and how long, over tokio with a paused clock: the rest of a message, bytes that it does
 //! not take; and how many control frames, and how much memory, it may have.
 
+#[path = "support/futures.rs"]
+mod futures;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::ends;
 use futures_util::FutureExt;
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
@@ -19,11 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 use transport::{Transport, pair};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
-
-/// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
-async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

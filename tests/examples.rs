@@ -26,6 +26,7 @@ const EXAMPLES: &[&str] = &[
     "axum_echo",
     "broadcast_server",
     "chat",
+    "data_push",
     "echo_client",
     "echo_server",
     "echo_server_blocking",
@@ -38,8 +39,12 @@ const EXAMPLES: &[&str] = &[
     "json_chat",
     "line_client",
     "publish_subscribe",
+    "queue_client",
+    "queue_server",
     "reconnecting_client",
     "rooms",
+    "self_signed_client",
+    "self_signed_server",
     "split_halves",
     "token_auth",
     "wss_client",
@@ -50,11 +55,11 @@ const EXAMPLES: &[&str] = &[
 fn is_built(example: &&str) -> bool {
     match *example {
         "axum_echo" | "from_axum" => cfg!(feature = "axum"),
-        "broadcast_server" | "first_message_auth" | "json_chat" | "publish_subscribe" | "rooms"
-        | "token_auth" => {
-            cfg!(feature = "server")
-        }
-        "reconnecting_client" => cfg!(feature = "client"),
+        "broadcast_server" | "data_push" | "first_message_auth" | "json_chat" | "publish_subscribe"
+        | "queue_server" | "rooms" | "token_auth" => cfg!(feature = "server"),
+        "queue_client" | "reconnecting_client" => cfg!(feature = "client"),
+        "self_signed_client" => cfg!(all(feature = "client", feature = "rustls-ring")),
+        "self_signed_server" => cfg!(all(feature = "server", feature = "rustls-ring")),
         _ => true,
     }
 }
@@ -100,11 +105,7 @@ mod line_client_and_echo_server {
         let (_server, url) = serve("echo_server", &[]);
         let long = "0123456789abcdef".repeat(1 << 16);
         let lines = ["", "hello", "¿qué tal? 😀", "", &long, "end"];
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
@@ -123,21 +124,12 @@ mod line_client_and_echo_server {
     fn a_hundred_thousand_lines_do_not_block_each_other() {
         let (_server, url) = serve("echo_server", &[]);
         let lines: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
     fn the_server_keeps_its_limit() {
-        let (_server, url) = serve("echo_server", &["--max-message", "10"]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.say("0123456789");
-        assert_eq!(client.line(), "0123456789");
-        client.say("0123456789a");
-        client.fails_with(7, "1009");
+        keeps_its_limit("echo_server");
     }
 
     #[test]
@@ -157,16 +149,8 @@ mod line_client_and_echo_server {
 
     #[test]
     fn wrong_command_lines_of_the_server_are_refused() {
-        let wrong: [&[&str]; 5] = [
-            &["--max-message", "many", "127.0.0.1:0"],
-            &["--max-message"],
-            &["--subprotocol"],
-            &["--unknown", "127.0.0.1:0"],
-            &["127.0.0.1:0", "127.0.0.1:0"],
-        ];
-        for arguments in wrong {
-            Program::start("echo_server", arguments).fails_with(1, "usage: echo_server");
-        }
+        refuses_wrong_command_lines("echo_server");
+        Program::start("echo_server", &["--subprotocol"]).fails_with(1, "usage: echo_server");
         Program::start("echo_server", &["nowhere"]).fails_with(1, "cannot listen");
     }
 
@@ -221,7 +205,7 @@ mod line_client_ends_with {
     #[test]
     fn status_1_if_nobody_reads_stdout() {
         let (_server, url) = serve("echo_server", &[]);
-        let mut client = Program::start_unread("line_client", &[&url]);
+        let mut client = Program::start_unread(&[], "line_client", &[&url]);
         drop(client.child.stdout.take());
         client.say("hello");
         client.fails_with(1, "stdin or stdout failed");
@@ -368,10 +352,6 @@ mod echo_client {
 mod echo_server_mio {
     use super::*;
 
-    /// The key, and the answer to it, of RFC 6455 §1.3.
-    const REQUEST: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     /// A masked text message, its echo, and a Close with 1000 and its answer.
     const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
     const ECHO: &[u8] = b"\x81\x05Hello";
@@ -385,11 +365,7 @@ mod echo_server_mio {
         let long = "0123456789abcdef".repeat(1 << 16);
         let mut lines = vec!["", "¿qué tal? 😀", &long, "", &long, &long[..700_000], &long, &long, "end"];
         lines.extend(vec!["short"; 50_000]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&[&url], &lines);
     }
 
     #[test]
@@ -475,18 +451,6 @@ mod echo_server_mio {
         let address = taken.local_addr().unwrap().to_string();
         Program::start("echo_server_mio", &[&address]).fails_with(1, "cannot listen on 127.0.0.1:");
     }
-
-    fn upgraded(stream: &mut TcpStream) {
-        stream.write_all(REQUEST).unwrap();
-        assert_eq!(field(&head(stream), "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    }
-
-    /// All that comes until the end.
-    fn rest(mut stream: TcpStream) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
 }
 
 mod chat {
@@ -563,6 +527,24 @@ mod reconnecting_client {
     }
 
     #[test]
+    fn says_what_it_was_given_before_there_was_a_server() {
+        // It takes a port, and listens later.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let url = format!("ws://{}", socket.local_addr().unwrap().as_socket().unwrap());
+        let mut client = Program::start("reconnecting_client", &["--first-delay", "20", &url]);
+        client.write_and_end("all there is\n");
+        client.says("again in");
+        socket.listen(1).unwrap();
+        let mut socket = blocking::accept(TcpListener::from(socket).accept().unwrap().0).unwrap();
+        assert_eq!(socket.recv().unwrap(), Some(Message::text("all there is")));
+        assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+        assert_eq!(socket.recv().unwrap(), None);
+        drop(socket);
+        assert_eq!(client.finish().status, 0);
+    }
+
+    #[test]
     fn ends_where_nobody_wants_it() {
         let (server, url) = peer(|mut stream| {
             head(&mut stream);
@@ -570,6 +552,187 @@ mod reconnecting_client {
         });
         Program::start("reconnecting_client", &[&url]).fails_with(1, "403");
         server.join().unwrap();
+    }
+}
+
+#[cfg(feature = "client")]
+mod queue_client {
+    use super::*;
+
+    /// The id of a line that was sent to be acknowledged.
+    fn id(message: Option<Message>, line: &str) -> String {
+        let message: serde_json::Value =
+            serde_json::from_str(message.as_ref().and_then(Message::as_text).expect("a text")).unwrap();
+        assert_eq!((&message["type"], &message["data"]), (&"line".into(), &line.into()));
+        message["id"].as_str().expect("an id").into()
+    }
+
+    #[test]
+    fn a_line_that_nobody_acknowledged_goes_again_under_its_id() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accept = || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            blocking::accept(stream).unwrap()
+        };
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let mut client = Program::start("queue_client", &[&url]);
+        client.say("one");
+        let mut socket = accept();
+        let first = id(socket.recv().unwrap(), "one");
+        drop(socket);
+        client.says("again in");
+        client.say("two");
+        let mut socket = accept();
+        assert_eq!(id(socket.recv().unwrap(), "one"), first);
+        let second = id(socket.recv().unwrap(), "two");
+        let refusal = format!(r#"{{"type": "error", "id": "{second}", "error": "out of paper"}}"#);
+        for answer in [format!(r#"{{"type": "ack", "id": "{first}"}}"#), refusal] {
+            socket.send(answer).unwrap();
+        }
+        assert_eq!(client.line(), "done one");
+        let lost = client.line();
+        assert!(lost.starts_with("lost two: ") && lost.contains("out of paper"), "{lost}");
+        client.end_input();
+        assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+        assert_eq!(socket.recv().unwrap(), None);
+        drop(socket);
+        client.fails_with(1, "1 lines were lost");
+    }
+
+    #[test]
+    fn a_batch_waits_until_it_is_full_and_the_outbox_holds_no_more() {
+        let (go, goes) = channel::<()>();
+        let (server, url) = peer(move |stream| {
+            let mut socket = blocking::accept(stream).unwrap();
+            goes.recv_timeout(PATIENCE).unwrap();
+            // What was sent would have come before the answer.
+            socket.send(Message::Ping("there?".into())).unwrap();
+            assert_eq!(socket.recv().unwrap(), Some(Message::Pong("there?".into())));
+        });
+        let arguments = ["--outbox", "2", "--overflow", "drop-newest", "--batch", "3", "3600000", &url];
+        let mut client = Program::start("queue_client", &arguments);
+        client.says("connected");
+        for line in ["one", "two", "three"] {
+            client.say(line);
+        }
+        assert!(client.line().starts_with("lost three: "));
+        go.send(()).unwrap();
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_batch_leaves_with_its_last_message_or_when_it_is_old() {
+        for (batch, lines) in [(["3", "3600000"], &["one", "two", "three"][..]), (["1000", "10"], &["one"])] {
+            let (server, url) = peer(move |stream| {
+                let mut socket = blocking::accept(stream).unwrap();
+                for line in lines {
+                    let id = id(socket.recv().unwrap(), line);
+                    socket.send(format!(r#"{{"type": "ack", "id": "{id}"}}"#)).unwrap();
+                }
+                assert!(matches!(socket.recv().unwrap(), Some(Message::Close(_))));
+                assert_eq!(socket.recv().unwrap(), None);
+            });
+            let mut client = Program::start("queue_client", &["--batch", batch[0], batch[1], &url]);
+            client.write_and_end(lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+            let ending = client.finish();
+            assert_eq!((ending.status, ending.stdout.len()), (0, lines.len()), "{}", ending.stderr);
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn without_a_server_the_oldest_make_room_if_that_is_the_policy() {
+        // Nobody listens, and nobody else can meanwhile.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("ws://{}", taken.local_addr().unwrap());
+        let mut client =
+            Program::start("queue_client", &["--outbox", "2", "--overflow", "drop-oldest", &url]);
+        for line in ["one", "two", "three"] {
+            client.say(line);
+        }
+        assert!(client.line().starts_with("lost one: "));
+    }
+
+    #[test]
+    fn ends_where_nobody_wants_it() {
+        let (server, url) = peer(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        // Its input stays open.
+        Program::start("queue_client", &[&url]).fails_with(1, "403");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        let wrong: [&[&str]; 5] = [
+            &["--overflow", "wait a little", "ws://a"],
+            &["--outbox", "many", "ws://a"],
+            &["--batch", "3", "ws://a"],
+            &["--unknown", "ws://a"],
+            &["ws://a", "ws://a"],
+        ];
+        for arguments in wrong {
+            Program::start("queue_client", arguments).fails_with(1, "usage: queue_client");
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_server_that_is_killed_and_comes_back_gets_every_line_once() {
+        let (mut server, url) = serve("queue_server", &[]);
+        let mut client = Program::start("queue_client", &[&url]);
+        client.say("one");
+        assert_eq!((server.line(), client.line()), ("one".into(), "done one".into()));
+        drop(server);
+        client.says("again in");
+        client.say("two");
+        client.say("three");
+        let address = url.trim_start_matches("ws://");
+        let mut server = Program::start("queue_server", &[address]);
+        assert_eq!(server.line(), address);
+        client.end_input();
+        let ending = client.finish();
+        assert_eq!((ending.status, &ending.stdout[1..]), (0, &["done two".into(), "done three".into()][..]));
+        // What comes again is known; then there is nothing else.
+        let mut again = Program::start("line_client", &[&url]);
+        for (id, line) in [("a", "four"), ("a", "four"), ("b", "five")] {
+            again.say(&format!(r#"{{"type": "line", "id": "{id}", "data": "{line}"}}"#));
+            assert_eq!(again.line(), format!(r#"{{"id":"{id}","type":"ack"}}"#));
+        }
+        for line in ["two", "three", "four", "five"] {
+            assert_eq!(server.line(), line);
+        }
+    }
+}
+
+#[cfg(all(feature = "client", feature = "server", feature = "rustls-ring"))]
+mod self_signed {
+    use super::*;
+
+    fn file(name: &str) -> String {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("self_signed");
+        fs::create_dir_all(&folder).unwrap();
+        folder.join(name).into_os_string().into_string().unwrap()
+    }
+
+    #[test]
+    fn the_client_trusts_the_server_and_nobody_else() {
+        let [ours, others] = ["ours.pem", "others.pem"].map(file);
+        let (_server, url) = serve("self_signed_server", &[&ours]);
+        let (_other, other) = serve("self_signed_server", &[&others]);
+        let [url, other] = [url, other].map(|url| url.replacen("ws://", "wss://", 1));
+        for url in [url.clone(), url.replacen("127.0.0.1", "localhost", 1)] {
+            let mut client = Program::start("self_signed_client", &[&ours, &url]);
+            client.write_and_end("hello\n¿qué tal?\n");
+            let ending = client.finish();
+            assert_eq!((ending.status, &*ending.stderr), (0, ""), "{url}");
+            assert_eq!(ending.stdout, ["hello", "¿qué tal?"]);
+        }
+        Program::start("self_signed_client", &[&ours, &other]).fails_with(1, "certificate");
     }
 }
 
@@ -613,20 +776,13 @@ mod axum_echo {
         let long = "0123456789abcdef".repeat(1 << 15);
         let lines = ["", "hello", "¿qué tal? 😀", &long, "end"];
         for url in [url, bridged] {
-            let mut client = Program::start("line_client", &[&url]);
-            client.write_and_end(lines.join("\n") + "\n");
-            let ending = client.finish();
-            assert_eq!((ending.status, &*ending.stderr), (0, ""));
-            assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+            lines_come_back(&[&url], &lines);
         }
     }
 
     #[test]
     fn the_server_keeps_its_limit() {
-        let (_server, url) = serve("axum_echo", &["--max-message", "10"]);
-        let mut client = Program::start("line_client", &[&url]);
-        client.say("0123456789a");
-        client.fails_with(7, "1009");
+        keeps_its_limit("axum_echo");
     }
 
     #[test]
@@ -641,11 +797,7 @@ mod axum_echo {
 
     #[test]
     fn wrong_command_lines_are_refused() {
-        let wrong: [&[&str]; 4] =
-            [&["--max-message", "many", "a"], &["--max-message"], &["--unknown", "a"], &["a", "b"]];
-        for arguments in wrong {
-            Program::start("axum_echo", arguments).fails_with(1, "usage: axum_echo");
-        }
+        refuses_wrong_command_lines("axum_echo");
     }
 }
 
@@ -740,8 +892,7 @@ mod from_elsewhere {
     fn fastwebsockets_keeps_fragments_as_they_came() {
         let (_server, url) = serve("from_fastwebsockets", &[]);
         let mut stream = connect(&url);
-        stream.write_all(REQUEST).unwrap();
-        head(&mut stream);
+        upgraded(&mut stream);
         // Masked by zeros, as the payload stays legible.
         let sent = [
             &b"\x01\x83\0\0\0\0h\xc3\xa9"[..],
@@ -751,8 +902,6 @@ mod from_elsewhere {
             b"\x88\x85\0\0\0\0\x03\xe8bye",
         ];
         stream.write_all(&sent.concat()).unwrap();
-        let mut came = Vec::new();
-        stream.read_to_end(&mut came).unwrap();
         let expected = [
             &b"\x01\x03h\xc3\xa9"[..],
             b"\x8a\x04amid",
@@ -760,7 +909,7 @@ mod from_elsewhere {
             b"\x82\x01\xff",
             b"\x88\x05\x03\xe8bye",
         ];
-        assert_eq!(came, expected.concat());
+        assert_eq!(rest(stream), expected.concat());
     }
 
     #[test]
@@ -774,23 +923,19 @@ mod from_elsewhere {
         ];
         for (bytes, code) in wrong {
             let mut stream = connect(&url);
-            stream.write_all(REQUEST).unwrap();
-            head(&mut stream);
+            upgraded(&mut stream);
             stream.write_all(bytes).unwrap();
-            let mut came = Vec::new();
-            stream.read_to_end(&mut came).unwrap();
+            let came = rest(stream);
             let close = came.iter().position(|byte| *byte == 0x88).expect("a Close");
             assert_eq!(came[close + 2..close + 4], code.get().to_be_bytes(), "{bytes:x?}");
         }
     }
-
-    const REQUEST: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 }
 
 #[cfg(feature = "server")]
 mod servers {
+    use std::collections::HashMap;
+
     use super::*;
 
     /// As `serve`, with an argument behind the address.
@@ -824,13 +969,62 @@ mod servers {
         while ben.line() != "from ana" {}
         #[cfg(unix)]
         {
-            let killed =
-                Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-            assert!(killed.success());
+            server.signal("-TERM");
             let ending = server.finish();
             assert_eq!((ending.status, &*ending.stderr), (0, ""));
             assert_eq!(ending.stdout.last().map(String::as_str), Some("2 were open, 0 cut off"));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_second_signal_cuts_off_who_lingers() {
+        let (mut server, url) = serve("broadcast_server", &[]);
+        // It will not answer the Close.
+        let mut stream = connect(&url);
+        upgraded(&mut stream);
+        loop {
+            server.say("are you there?");
+            if server.line().starts_with("1 hear it") {
+                break;
+            }
+        }
+        server.catches(15);
+        server.signal("-TERM");
+        server.signal("-INT");
+        let ending = server.finish();
+        let last = ending.stdout.last().unwrap();
+        assert!(last.starts_with("1 were open, ") && !last.ends_with(" 0 cut off"), "{last}");
+        assert_eq!((ending.status, &*ending.stderr), (0, ""));
+    }
+
+    #[test]
+    fn settings_come_from_a_file_then_from_the_environment_then_from_the_program() {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("settings");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("server.toml");
+        fs::write(&file, "max_message = 5\nmessage_rate = \"1/1\"\npath = \"/chat\"\n").unwrap();
+        let mut variables = [
+            ("TAUT_SERVER_FILE", file.to_str().unwrap()),
+            ("TAUT_SERVER_MAX_MESSAGE", "10"),
+            ("TAUT_SERVER_MESSAGE_RATE", "none"),
+            ("TAUT_SERVER_ADDRESS", "192.0.2.1:1"),
+        ];
+        let mut server = Program::start_in(&variables, "rooms", &["127.0.0.1:0"]);
+        let url = format!("ws://{}", server.line());
+        Program::start("line_client", &[&url]).fails_with(3, "404");
+        let mut client = Program::start("line_client", &[&format!("{url}/chat")]);
+        for _ in 0..3 {
+            client.say("0123456789");
+            assert!(client.line().starts_with("ERROR "));
+        }
+        client.say("0123456789a");
+        client.fails_with(7, "1009");
+
+        variables[1].1 = "many";
+        let wrong = Program::start_in(&variables, "rooms", &["127.0.0.1:0"]);
+        let ending = wrong.fails_with(1, "TAUT_SERVER_MAX_MESSAGE");
+        assert!(ending.stderr.contains("many"), "{}", ending.stderr);
     }
 
     #[test]
@@ -869,6 +1063,70 @@ mod servers {
     }
 
     #[test]
+    fn values_go_to_who_wants_them_and_the_latest_to_who_comes_late() {
+        let (mut server, url) = serve("data_push", &[]);
+        let subscribed = r#"{"id":1,"type":"ack"}"#;
+        let mut ana = client(&url, r#"{"type":"subscribe","data":"cpu","id":1}"#, subscribed);
+        server.say("disk 80");
+        server.say("cpu 7");
+        server.say("nothing");
+        let seven = r#"{"data":{"topic":"cpu","value":"7"},"type":"value"}"#;
+        assert_eq!(ana.line(), seven);
+        server.says("is not TOPIC VALUE");
+        let mut ben = client(&url, r#"{"type":"subscribe","data":"cpu","id":1}"#, seven);
+        assert_eq!(ben.line(), subscribed);
+        ana.say(r#"{"type":"unsubscribe","data":"cpu","id":2}"#);
+        assert_eq!(ana.line(), r#"{"id":2,"type":"ack"}"#);
+        server.say("cpu 8");
+        assert_eq!(ben.line(), seven.replace('7', "8"));
+        ana.say(r#"{"type":"subscribe","data":"disk","id":3}"#);
+        assert_eq!(ana.line(), r#"{"data":{"topic":"disk","value":"80"},"type":"value"}"#);
+        ben.say(r##"{"type":"subscribe","data":"a#","id":4}"##);
+        assert!(ben.line().contains("in what is subscribed to only"));
+    }
+
+    /// Of what is sent while it does not read, a client gets less than all, and the latest of each topic.
+    #[test]
+    fn who_does_not_read_misses_old_values_and_no_new_one() {
+        const LINES: usize = 1_500;
+        let (mut server, url) = serve("data_push", &[]);
+        let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1 << 16).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = ClientRequest::from_uri(&url.parse().unwrap());
+        let mut slow = blocking::connect_over(stream, &request, Options::new()).unwrap();
+        for topic in ["busy", "quiet", "end"] {
+            slow.send(format!(r#"{{"type": "subscribe", "data": "{topic}", "id": 1}}"#)).unwrap();
+            assert_eq!(slow.recv().unwrap(), Some(Message::text(r#"{"id":1,"type":"ack"}"#)));
+        }
+        let end = r#"{"type":"subscribe","data":"end","id":1}"#;
+        let mut ana = client(&url, end, r#"{"id":1,"type":"ack"}"#);
+
+        let padding = ".".repeat(10_000);
+        let busy = |from: usize| (from..from + LINES).map(|number| format!("busy {number}{padding}\n"));
+        let lines = busy(0).chain(["quiet once\n".into()]).chain(busy(LINES)).chain(["end now\n".into()]);
+        server.write_and_end(lines.collect::<String>());
+        assert!(ana.line().contains("now"));
+        let (mut count, mut latest) = (0, HashMap::new());
+        while !latest.contains_key("end") {
+            let message = slow.recv().unwrap().expect("it is not sent away");
+            let Some(text) = message.as_text() else { continue };
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let [topic, value] =
+                ["topic", "value"].map(|name| value["data"][name].as_str().unwrap().to_owned());
+            latest.insert(topic, value.trim_end_matches('.').to_owned());
+            count += 1;
+        }
+        let newest = (2 * LINES - 1).to_string();
+        let expected = [("busy", &*newest), ("quiet", "once"), ("end", "now")];
+        assert_eq!(latest, expected.map(|(topic, value)| (topic.into(), value.into())).into());
+        assert!(count < 2 * LINES, "all {count} values came: it was not slow");
+    }
+
+    #[test]
     fn json_finds_its_way() {
         let (_server, url) = serve("json_chat", &[]);
         let ack = r#"{"id":1,"type":"ack"}"#;
@@ -889,10 +1147,52 @@ mod servers {
         assert_eq!(ana.line(), "hello, the one with the token");
         ana.say("echo");
         assert_eq!(ana.line(), "echo");
+        for (shown, status) in [
+            ("Authorization: Bearer s3cret", "101"),
+            ("Cookie: a=b; token=s3cret", "101"),
+            ("Sec-WebSocket-Protocol: echo, token.s3cret", "101"),
+            ("Authorization: Bearer s3cre", "403"),
+            ("Sec-WebSocket-Protocol: echo, s3cret", "401"),
+        ] {
+            let mut stream = connect(&url);
+            let request = std::str::from_utf8(REQUEST).unwrap().trim_end();
+            stream.write_all(format!("{request}\r\n{shown}\r\n\r\n").as_bytes()).unwrap();
+            let answer = head(&mut stream);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}: {answer}");
+            let subprotocol = (status == "101" && shown.contains("echo")).then_some("echo");
+            assert_eq!(field(&answer, "Sec-WebSocket-Protocol"), subprotocol, "{shown}");
+        }
         for (target, status) in [("/?token=guess", "403"), ("/", "401")] {
             let client = Program::start("line_client", &[&format!("{url}{target}")]);
             let ending = client.finish();
             assert!(ending.status != 0 && ending.stderr.contains(status), "{ending:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_ends_in_order_at_a_signal() {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("signal.pem");
+        let all = [
+            ("broadcast_server", &["127.0.0.1:0"][..]),
+            ("data_push", &["127.0.0.1:0"]),
+            ("first_message_auth", &["127.0.0.1:0", "s3cret"]),
+            ("json_chat", &["127.0.0.1:0"]),
+            ("publish_subscribe", &["127.0.0.1:0"]),
+            ("queue_server", &["127.0.0.1:0"]),
+            ("rooms", &["127.0.0.1:0"]),
+            ("self_signed_server", &[file.to_str().unwrap(), "127.0.0.1:0"]),
+            ("token_auth", &["127.0.0.1:0", "s3cret"]),
+        ];
+        for (name, arguments) in all.into_iter().filter(|(name, _)| is_built(name)) {
+            for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+                let mut server = Program::start(name, arguments);
+                server.line();
+                server.catches(number);
+                server.signal(signal);
+                let ending = server.finish();
+                assert_eq!((ending.status, &*ending.stderr), (0, ""), "{name} {signal}");
+            }
         }
     }
 
@@ -1044,18 +1344,15 @@ mod wss_echo_server {
         fn signs_its_certificate_itself() {
             for more in [&[][..], &["--deflate"]] {
                 let path = file(&format!("own-{}.pem", more.len()));
-                let (server, url) = serve("wss_echo_server", &[&["--self-signed", &*path], more].concat());
+                let (mut server, url) =
+                    serve("wss_echo_server", &[&["--self-signed", &*path], more].concat());
                 // One that goes away without a word is not worth one.
                 drop(connect(&url));
                 echoes(&url, &CertificateDer::from_pem_file(&path).unwrap()).unwrap();
                 let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
                 assert!(matches!(echoes(&url, other.cert.der()), Err(taut::Error::Tls(_))));
-                let deadline = Instant::now() + PATIENCE;
-                while server.stderr.lock().unwrap().is_empty() && Instant::now() < deadline {
-                    thread::sleep(Duration::from_millis(5));
-                }
+                server.says("does not accept the certificate");
                 let told = server.stderr.lock().unwrap().clone();
-                assert!(told.contains("does not accept the certificate"), "{told}");
                 assert_eq!(told.lines().count(), 1, "{told}");
             }
         }
@@ -1072,23 +1369,15 @@ mod wss_echo_server {
             let (first, second) = (made(), made());
             write(&first);
             let (mut server, url) = serve("wss_echo_server", &["--pem", &chain, &key]);
-            let hang_up = |server: &Program| {
-                let process = server.child.id().to_string();
-                assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
-            };
             echoes(&url, first.cert.der()).unwrap();
             write(&second);
-            hang_up(&server);
+            server.signal("-HUP");
             assert_eq!(server.line(), "reloaded");
             echoes(&url, second.cert.der()).unwrap();
             assert!(matches!(echoes(&url, first.cert.der()), Err(taut::Error::Tls(_))));
             fs::write(&key, "no key").unwrap();
-            hang_up(&server);
-            let deadline = Instant::now() + PATIENCE;
-            while !server.stderr.lock().unwrap().contains("stay as they were") {
-                assert!(Instant::now() < deadline, "{}", server.report());
-                thread::sleep(Duration::from_millis(5));
-            }
+            server.signal("-HUP");
+            server.says("stay as they were");
             echoes(&url, second.cert.der()).unwrap();
         }
     }
@@ -1134,11 +1423,7 @@ mod deflate {
     fn lines_come_back_as_they_went() {
         let (_server, url) = serve("echo_server", &["--deflate"]);
         let lines: Vec<String> = (0..1000).map(|number| "the same again, ".repeat(number % 50)).collect();
-        let mut client = Program::start("line_client", &["--deflate", &url]);
-        client.write_and_end(lines.join("\n") + "\n");
-        let ending = client.finish();
-        assert_eq!((ending.status, &*ending.stderr), (0, ""));
-        assert!(ending.stdout == lines, "{} lines came back", ending.stdout.len());
+        lines_come_back(&["--deflate", &url], &lines);
     }
 }
 
@@ -1164,7 +1449,12 @@ struct Ending {
 
 impl Program {
     fn start(name: &'static str, arguments: &[&str]) -> Self {
-        let mut program = Self::start_unread(name, arguments);
+        Self::start_in(&[], name, arguments)
+    }
+
+    /// Starts it in an environment with these variables.
+    fn start_in(variables: &[(&str, &str)], name: &'static str, arguments: &[&str]) -> Self {
+        let mut program = Self::start_unread(variables, name, arguments);
         let (sender, lines) = channel();
         let stdout = program.child.stdout.take().unwrap();
         program.readers.push(thread::spawn(move || {
@@ -1178,7 +1468,7 @@ impl Program {
     }
 
     /// Starts it with a stdout that nobody reads yet.
-    fn start_unread(name: &'static str, arguments: &[&str]) -> Self {
+    fn start_unread(variables: &[(&str, &str)], name: &'static str, arguments: &[&str]) -> Self {
         // Cargo puts tests into `deps`, and examples beside it.
         let test = std::env::current_exe().unwrap();
         let directory = test.parent().and_then(|deps| deps.parent()).expect("a directory of the profile");
@@ -1186,7 +1476,7 @@ impl Program {
         let mut command = Command::new(&path);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Whatever proxies this machine has.
-        command.env("no_proxy", "*");
+        command.env("no_proxy", "*").envs(variables.iter().copied());
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}: build it with `cargo build --examples`", path.display());
         });
@@ -1216,13 +1506,34 @@ impl Program {
     }
 
     /// Waits until it says this on stderr.
-    #[cfg(feature = "client")]
-    fn says(&self, sentence: &str) {
+    #[cfg(any(feature = "client", feature = "rustls-ring", feature = "server"))]
+    fn says(&mut self, sentence: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.stderr.lock().unwrap().contains(sentence) {
-            assert!(Instant::now() < deadline, "{} does not say {sentence:?}", self.name);
+            assert!(Instant::now() < deadline, "it does not say {sentence:?}: {}", self.report());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits until it handles the signal with this number by itself, which ends it else.
+    #[cfg(all(target_os = "linux", feature = "server"))]
+    fn catches(&mut self, signal: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            if u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal - 1)) != 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it does not handle signal {signal}: {}", self.report());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[cfg(all(unix, any(feature = "server", feature = "rustls-ring")))]
+    fn signal(&self, signal: &str) {
+        let process = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
     }
 
     fn end_input(&mut self) {
@@ -1286,6 +1597,39 @@ impl Drop for Program {
     }
 }
 
+/// Sends all these lines by `line_client`, which wants them back.
+fn lines_come_back(arguments: &[&str], lines: &[impl AsRef<str>]) {
+    let mut client = Program::start("line_client", arguments);
+    client.write_and_end(lines.iter().map(|line| line.as_ref().to_owned() + "\n").collect::<String>());
+    let ending = client.finish();
+    assert_eq!((ending.status, &*ending.stderr), (0, ""));
+    let came = ending.stdout.iter().map(String::as_str);
+    assert!(came.eq(lines.iter().map(AsRef::as_ref)), "{} lines came back", ending.stdout.len());
+}
+
+/// A server that was told so refuses what is longer than ten bytes, and nothing else.
+fn keeps_its_limit(server: &'static str) {
+    let (_server, url) = serve(server, &["--max-message", "10"]);
+    let mut client = Program::start("line_client", &[&url]);
+    client.say("0123456789");
+    assert_eq!(client.line(), "0123456789");
+    client.say("0123456789a");
+    client.fails_with(7, "1009");
+}
+
+/// A server refuses command lines that are wrong for all of them.
+fn refuses_wrong_command_lines(server: &'static str) {
+    let wrong: [&[&str]; 4] = [
+        &["--max-message", "many", "127.0.0.1:0"],
+        &["--max-message"],
+        &["--unknown", "127.0.0.1:0"],
+        &["127.0.0.1:0", "127.0.0.1:0"],
+    ];
+    for arguments in wrong {
+        Program::start(server, arguments).fails_with(1, &format!("usage: {server}"));
+    }
+}
+
 /// Starts a server on a free port; gives it, and its URL.
 fn serve(name: &'static str, arguments: &[&str]) -> (Program, String) {
     let mut server = Program::start(name, &[arguments, &["127.0.0.1:0"]].concat());
@@ -1309,6 +1653,23 @@ fn connect(url: &str) -> TcpStream {
     let stream = TcpStream::connect(url.strip_prefix("ws://").unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// The key of RFC 6455 §1.3.
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Asks for an upgrade, which the server agrees to.
+fn upgraded(stream: &mut TcpStream) {
+    stream.write_all(REQUEST).unwrap();
+    assert_eq!(field(&head(stream), "Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+}
+
+/// All that comes until the end.
+fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 /// Reads the head of a request or an answer, and nothing behind it.

@@ -1,19 +1,23 @@
 //! The frames of `taut::tokio::frames`: every header, every place to cut or to cancel, the engine at the other end.
 #![cfg(feature = "tokio")]
 
+#[path = "support/futures.rs"]
+mod futures;
 #[path = "support/heap.rs"]
 mod heap;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
+use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::restarted;
 use futures_util::FutureExt;
 use heap::Heap;
 use support::{KEY, connection, frame};
@@ -46,25 +50,6 @@ fn reader(bytes: &[u8], role: Role) -> FrameReader<&[u8]> {
 /// Fails instead of waiting for ever, by the paused clock.
 async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.expect("something waits for ever")
-}
-
-/// Polls what `make` makes once, drops it if it is pending, waits to be woken, and again until it ends; gives how
-/// often it was dropped as well.
-async fn restarted<T>(mut make: impl AsyncFnMut() -> T) -> (T, usize) {
-    let mut drops = 0;
-    loop {
-        let polled = {
-            let mut future = pin!(make());
-            poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
-        };
-        let Poll::Pending = polled else {
-            let Poll::Ready(value) = polled else { unreachable!() };
-            return (value, drops);
-        };
-        drops += 1;
-        let mut waited = false;
-        poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
 }
 
 /// RFC 6455 §5.2 and §5.5 by arithmetic, of a header that is there as a whole.
@@ -191,21 +176,16 @@ async fn reads_that_are_dropped_at_every_pending_lose_nothing() {
         let (mut reader, _writer) = over(ours.reading(turns), role);
         theirs.push(&wire(role.peer(), &frames(most)));
         theirs.finish();
-        let mut drops = 0;
+        let drops = Cell::new(0);
         for (number, expected) in frames(most).into_iter().enumerate() {
             let read = if number % 2 == 0 {
-                let (read, dropped) = ends(restarted(async || reader.read().await)).await;
-                drops += dropped;
-                read.unwrap().expect("a frame")
+                ends(restarted(&drops, async || reader.read().await)).await.unwrap().expect("a frame")
             } else {
-                let (header, dropped) = ends(restarted(async || reader.header().await)).await;
+                let header = ends(restarted(&drops, async || reader.header().await)).await;
                 let Header { fin, rsv1, opcode, len, .. } = header.unwrap().expect("a header");
                 let mut payload = Vec::new();
-                drops += dropped;
-                loop {
-                    let (piece, dropped) = ends(restarted(async || reader.piece().await)).await;
-                    drops += dropped;
-                    let Some(piece) = piece.unwrap() else { break };
+                while let Some(piece) = ends(restarted(&drops, async || reader.piece().await)).await.unwrap()
+                {
                     assert!((1..=16 << 10).contains(&piece.len()), "{} bytes", piece.len());
                     payload.extend_from_slice(&piece);
                 }
@@ -216,7 +196,7 @@ async fn reads_that_are_dropped_at_every_pending_lose_nothing() {
         }
         assert_eq!(reader.read().await.unwrap(), None);
         assert_eq!(reader.piece().await.unwrap(), None);
-        assert!(drops > 50, "{drops} futures were dropped");
+        assert!(drops.get() > 50, "{} futures were dropped", drops.get());
     }
 }
 
@@ -226,7 +206,7 @@ async fn writes_that_are_dropped_at_every_pending_lose_nothing() {
         let (ours, theirs) = pair(usize::MAX);
         let (_reader, writer) = over(ours.buffered().writing(turns), role);
         let mut writer = writer.max_queued(usize::MAX);
-        let mut drops = 0;
+        let drops = Cell::new(0);
         for (number, frame) in frames(most).iter().enumerate() {
             match number % 3 {
                 // Not even polled.
@@ -235,15 +215,12 @@ async fn writes_that_are_dropped_at_every_pending_lose_nothing() {
                 _ => assert!(matches!(writer.write(frame).now_or_never(), None | Some(Ok(())))),
             }
             if number % 4 == 3 {
-                let (flushed, dropped) = ends(restarted(async || writer.flush().await)).await;
-                flushed.unwrap();
-                drops += dropped;
+                ends(restarted(&drops, async || writer.flush().await)).await.unwrap();
                 assert_eq!(writer.queued(), 0);
             }
         }
-        let (ended, dropped) = ends(restarted(async || writer.shutdown().await)).await;
-        ended.unwrap();
-        assert!(drops + dropped > 50, "{drops} and {dropped} futures were dropped");
+        ends(restarted(&drops, async || writer.shutdown().await)).await.unwrap();
+        assert!(drops.get() > 50, "{} futures were dropped", drops.get());
         let wire = theirs.pull();
         assert!(theirs.is_at_end());
         let mut reader = reader(&wire, role.peer());

@@ -4,17 +4,17 @@
 mod cancellation;
 #[path = "halves/ends.rs"]
 mod ends;
+#[path = "support/futures.rs"]
+mod futures;
 #[path = "halves/schedules.rs"]
 mod schedules;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
+use futures::{ends, once};
 use futures_util::{SinkExt, StreamExt};
 use support::{Take, connection, frame, replay};
 use taut::Error;
@@ -22,7 +22,6 @@ use taut::proto::frame::OpCode;
 use taut::proto::{Config, Message, Role, SendErrorKind};
 use taut::tokio::{Options, ReuniteErrorKind, SendHalf, WebSocket};
 use tokio::task::yield_now;
-use tokio::time::timeout;
 use transport::{Transport, Turns, pair};
 
 pub(crate) const OPTIONS: Options = Options::new().close_timeout(Duration::from_secs(5));
@@ -31,23 +30,6 @@ pub(crate) type Send = SendHalf<Transport>;
 
 pub(crate) fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Transport> {
     WebSocket::new(stream, connection(role, config), &OPTIONS)
-}
-
-/// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
-pub(crate) async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
-
-/// Polls once, and drops it if it is pending.
-pub(crate) async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 pub(crate) async fn settle() {

@@ -8,6 +8,8 @@ mod support;
 mod conversations;
 #[path = "held_writes/each.rs"]
 mod each;
+#[path = "support/futures.rs"]
+mod futures;
 #[path = "held_writes/leases.rs"]
 mod leases;
 #[path = "held_writes/rest.rs"]
@@ -27,6 +29,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::once;
 use support::{Take, connection, frame, replay};
 use taut::Error;
 use taut::proto::frame::OpCode;
@@ -96,18 +99,6 @@ async fn settle() {
     for _ in 0..20 {
         yield_now().await;
     }
-}
-
-/// Polls once, and drops it if it is pending.
-pub(crate) async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 /// A task that echoes for ever.

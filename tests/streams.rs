@@ -2,18 +2,18 @@
 //!
 //! 10 GiB in each direction, in some minutes: `TAUT_LONG=1 cargo test --release --test streams flat`.
 
+#[path = "support/futures.rs"]
+mod futures;
 #[path = "support/heap.rs"]
 mod heap;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
-use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
+use futures::{ends, once};
 use heap::Heap;
 use support::{Take, connection, frame, replay};
 use taut::Error;
@@ -22,7 +22,6 @@ use taut::proto::{CloseCode, Config, Delivery, Kind, Message, Role, SendErrorKin
 use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 use transport::{Transport, Turns, pair};
 
 const OPTIONS: Options = Options::new().message_timeout(Duration::MAX);
@@ -38,22 +37,6 @@ where
 fn server() -> (WebSocket<Transport>, Transport) {
     let (near, far) = pair(1000);
     (socket(Role::Server, near), far)
-}
-
-async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
-
-/// Polls once, and drops it if it is pending.
-async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 fn from_client(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {

@@ -1,17 +1,19 @@
 //! How connections end over tokio: cleanly, too late, lost, or with an error of the peer's; each is told once,
 //! and keeps to the deadline (RFC 6455 §7).
 
+#[path = "support/futures.rs"]
+mod futures;
 mod support;
 #[path = "support/transport.rs"]
 mod transport;
 
-use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use futures::ends;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
@@ -28,11 +30,6 @@ use transport::{Shutdown, Transport, Turn, Turns, pair};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
-
-/// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
-async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
 
 /// A socket of that role, and the other end of its stream.
 fn socket(role: Role) -> (WebSocket<Transport>, Transport) {

@@ -18,13 +18,25 @@ use taut::proto::Role;
 
 use crate::input::{Feed, Form, Frame, Input, Payload, Piece, Settings, Take};
 
-impl Input {
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
+/// The input that these bytes mean.
+#[must_use]
+pub fn decode<I: for<'a> Arbitrary<'a>>(bytes: &[u8]) -> I {
+    I::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
+}
 
+/// What each piece of the rest of the bytes means, as `piece` reads them.
+pub(crate) fn rest<'a, T>(
+    bytes: &mut Unstructured<'a>,
+    piece: impl Fn(&mut Unstructured<'a>) -> arbitrary::Result<T>,
+) -> arbitrary::Result<Vec<T>> {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        pieces.push(piece(bytes)?);
+    }
+    Ok(pieces)
+}
+
+impl Input {
     /// The bytes that mean this input. The numbers of the settings must come from the tables.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -42,11 +54,7 @@ impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let settings = Settings::arbitrary(bytes)?;
         let cuts = bytes.arbitrary()?;
-        let mut script = Vec::new();
-        while !bytes.is_empty() {
-            script.push(Piece::arbitrary(bytes)?);
-        }
-        Ok(Self { settings, cuts, script })
+        Ok(Self { settings, cuts, script: rest(bytes, Piece::arbitrary)? })
     }
 }
 
@@ -77,9 +85,8 @@ impl Settings {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let bits = [self.role == Role::Client, !self.auto_pong, !self.auto_close, self.release];
         out.extend([
-            bits.iter().enumerate().map(|(number, &bit)| u8::from(bit) << number).sum(),
+            bits(&[self.role == Role::Client, !self.auto_pong, !self.auto_close, self.release]),
             index(&SIZES, self.max_message) | index(&SIZES, self.max_frame) << 4,
             index(&COUNTS, self.max_fragments) | index(&COUNTS, self.max_empty_fragments) << 4,
             index(&SIZES, self.copy_below) | index(&SIZES, self.share_above) << 4,
@@ -111,12 +118,7 @@ impl Piece {
                     2 => Form::Bits64,
                     _ => Form::Claim(bytes.arbitrary()?),
                 };
-                let payload = if kind_of_payload == 0 {
-                    Payload::Literal(literal(bytes)?)
-                } else {
-                    let filled: u8 = bytes.arbitrary()?;
-                    Payload::Filled { length: filled & 15, filling: filled >> 4 }
-                };
+                let payload = Payload::decode(kind_of_payload == 1, bytes)?;
                 Self::Frame(Frame { first, form, wrong_mask: kind & 16 != 0, key: kind >> 5, payload })
             }
         })
@@ -125,7 +127,6 @@ impl Piece {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Frame(frame) => {
-                let kind = u8::from(matches!(frame.payload, Payload::Filled { .. }));
                 let form = match frame.form {
                     Form::Shortest => 0,
                     Form::Bits16 => 1,
@@ -133,16 +134,13 @@ impl Piece {
                     Form::Claim(_) => 3,
                 };
                 out.extend([
-                    kind | form << 2 | u8::from(frame.wrong_mask) << 4 | frame.key << 5,
+                    frame.payload.is_filled() | form << 2 | u8::from(frame.wrong_mask) << 4 | frame.key << 5,
                     frame.first,
                 ]);
                 if let Form::Claim(claim) = frame.form {
                     out.push(claim);
                 }
-                match &frame.payload {
-                    Payload::Literal(bytes) => encode_literal(bytes, out),
-                    Payload::Filled { length, filling } => out.push(length | filling << 4),
-                }
+                frame.payload.encode(out);
             }
             Self::Raw(bytes) => {
                 out.push(2);
@@ -153,6 +151,28 @@ impl Piece {
             Self::Truncate(count) => out.extend([3 | 2 << 2, *count]),
             Self::Repeat(count) => out.extend([3 | 3 << 2, *count]),
         }
+    }
+}
+
+impl Payload {
+    /// Reads what [`encode`](Self::encode) writes; whether it is filled stands elsewhere.
+    pub(crate) fn decode(is_filled: bool, bytes: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        if !is_filled {
+            return Ok(Self::Literal(literal(bytes)?));
+        }
+        let filled: u8 = bytes.arbitrary()?;
+        Ok(Self::Filled { length: filled & 15, filling: filled >> 4 })
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Literal(bytes) => encode_literal(bytes, out),
+            Self::Filled { length, filling } => out.push(length | filling << 4),
+        }
+    }
+
+    pub(crate) const fn is_filled(&self) -> u8 {
+        matches!(self, Self::Filled { .. }) as u8
     }
 }
 
@@ -227,7 +247,21 @@ pub const KEYS: [[u8; 4]; 8] = [
 ];
 
 const FEEDS: [Feed; 3] = [Feed::Copied, Feed::Lent, Feed::Read];
-const TAKES: [Take; 3] = [Take::Owned, Take::Borrowed, Take::Halves];
+pub(crate) const TAKES: [Take; 3] = [Take::Owned, Take::Borrowed, Take::Halves];
+
+/// One of [`FILLINGS`], up to one of [`LENGTHS`].
+pub(crate) fn filled(length: u8, filling: u8) -> Vec<u8> {
+    let length = LENGTHS[usize::from(length) % LENGTHS.len()];
+    let filling = FILLINGS[usize::from(filling) % FILLINGS.len()];
+    let mut bytes = filling.repeat(length / filling.len() + 1);
+    bytes.truncate(length);
+    bytes
+}
+
+/// The byte with these bits, the lowest first.
+pub(crate) fn bits(bits: &[bool]) -> u8 {
+    bits.iter().enumerate().map(|(number, &bit)| u8::from(bit) << number).sum()
+}
 
 pub(crate) fn low<T: Copy>(table: &[T; 16], byte: u8) -> T {
     table[usize::from(byte & 15)]

@@ -40,12 +40,6 @@ impl Input {
         Self { max_head, max_fields, max_body, reads: false, ends: true, choice: 0, wish: 0, script }
     }
 
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
-
     /// The bytes that mean this input. The limits must come from the tables.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use taut::proto::{Config, Delivery, Role};
 
-use crate::format::{CLAIMS, COUNTS, FILLINGS, KEYS, LENGTHS, READS, SIZES, WRITES};
+use crate::format::{CLAIMS, COUNTS, KEYS, READS, SIZES, WRITES, filled};
 use crate::script::{Wire, cuts_in_turn};
 
 /// A conversation with one connection.
@@ -135,7 +135,8 @@ pub enum Form {
 pub enum Payload {
     /// These bytes, 255 at most.
     Literal(Vec<u8>),
-    /// One of [`FILLINGS`], again and again, up to one of [`LENGTHS`].
+    /// One of [`FILLINGS`](crate::format::FILLINGS), again and again, up to one of
+    /// [`LENGTHS`](crate::format::LENGTHS).
     Filled {
         /// Which length.
         length: u8,
@@ -293,13 +294,7 @@ impl Payload {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Literal(bytes) => bytes.clone(),
-            Self::Filled { length, filling } => {
-                let length = LENGTHS[usize::from(*length) % LENGTHS.len()];
-                let filling = FILLINGS[usize::from(*filling) % FILLINGS.len()];
-                let mut bytes = filling.repeat(length / filling.len() + 1);
-                bytes.truncate(length);
-                bytes
-            }
+            Self::Filled { length, filling } => filled(*length, *filling),
         }
     }
 }

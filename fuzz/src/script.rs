@@ -18,7 +18,7 @@ use std::fmt;
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::format::{FILLINGS, LENGTHS, encode_literal, literal};
+use crate::format::{encode_literal, filled, literal, rest};
 
 /// What writes the bytes.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -36,7 +36,8 @@ pub enum Piece {
     Line(u8),
     /// These bytes, 255 at most.
     Raw(Vec<u8>),
-    /// One of [`FILLINGS`], again and again, up to one of [`LENGTHS`].
+    /// One of [`FILLINGS`](crate::format::FILLINGS), again and again, up to one of
+    /// [`LENGTHS`](crate::format::LENGTHS).
     Filled {
         /// Which length.
         length: u8,
@@ -123,11 +124,7 @@ impl Script {
     /// None: every string of bytes is a script.
     pub fn arbitrary(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
         let cuts = bytes.arbitrary()?;
-        let mut pieces = Vec::new();
-        while !bytes.is_empty() {
-            pieces.push(Piece::arbitrary(bytes)?);
-        }
-        Ok(Self { cuts, pieces })
+        Ok(Self { cuts, pieces: rest(bytes, Piece::arbitrary)? })
     }
 
     /// Writes the bytes that mean this script.
@@ -212,15 +209,6 @@ impl Piece {
             Self::Repeat(count) => out.extend([6, *count]),
         }
     }
-}
-
-/// One of [`FILLINGS`], up to one of [`LENGTHS`].
-fn filled(length: u8, filling: u8) -> Vec<u8> {
-    let length = LENGTHS[usize::from(length) % LENGTHS.len()];
-    let filling = FILLINGS[usize::from(filling) % FILLINGS.len()];
-    let mut bytes = filling.repeat(length / filling.len() + 1);
-    bytes.truncate(length);
-    bytes
 }
 
 /// Where bytes are cut after the one length, the other, and so on in turn, up to the end or a length of zero.

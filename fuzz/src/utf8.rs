@@ -24,12 +24,6 @@ pub struct Input {
 }
 
 impl Input {
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
-
     /// The bytes that mean this input.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use taut_fuzz::differential::rules::Rule;
 use taut_fuzz::differential::{Rival, explain};
+use taut_fuzz::format::decode;
 use taut_fuzz::input::Input;
 
 /// Prints the table: `cargo test --test differential -- --nocapture`.
@@ -18,7 +19,7 @@ fn every_rule_is_needed() {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
         for entry in fs::read_dir(directory).expect("the directory of the seeds") {
             let bytes = fs::read(entry.expect("an entry of the directory").path()).expect("a seed");
-            needed.extend(explain(&Input::decode(&bytes)));
+            needed.extend(explain(&decode::<Input>(&bytes)));
             seeds += 1;
         }
     }

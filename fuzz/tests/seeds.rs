@@ -7,6 +7,8 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
+use arbitrary::Arbitrary;
+use taut_fuzz::format::decode;
 use taut_fuzz::{
     client_handshake, compress, deflate, differential, extensions, header, input, mask, pair, proxies,
     receive, seeds, server_handshake, uri, utf8,
@@ -18,13 +20,8 @@ macro_rules! target {
         mod $name {
             use super::*;
 
-            const TARGET: Target<$input> = Target {
-                name: stringify!($name),
-                seeds: $seeds,
-                encode: <$input>::encode,
-                decode: <$input>::decode,
-                check: $check,
-            };
+            const TARGET: Target<$input> =
+                Target { name: stringify!($name), seeds: $seeds, encode: <$input>::encode, check: $check };
 
             #[test]
             fn the_files_are_those_of_the_table() {
@@ -69,11 +66,10 @@ struct Target<I> {
     name: &'static str,
     seeds: fn() -> Vec<(String, I)>,
     encode: fn(&I) -> Vec<u8>,
-    decode: fn(&[u8]) -> I,
     check: fn(&I),
 }
 
-impl<I: Debug + PartialEq> Target<I> {
+impl<I: for<'a> Arbitrary<'a> + Debug + PartialEq> Target<I> {
     fn directory(&self) -> PathBuf {
         let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds");
         seeds.join(self.name.trim_end_matches('_'))
@@ -115,7 +111,7 @@ impl<I: Debug + PartialEq> Target<I> {
 
     fn encode_and_decode(&self) {
         for (name, input) in (self.seeds)() {
-            assert_eq!((self.decode)(&(self.encode)(&input)), input, "{name}");
+            assert_eq!(decode::<I>(&(self.encode)(&input)), input, "{name}");
         }
     }
 
@@ -154,7 +150,7 @@ impl<I: Debug + PartialEq> Target<I> {
             }
         }
 
-        (self.check)(&Named(name, (self.decode)(bytes)).1);
+        (self.check)(&Named(name, decode(bytes)).1);
     }
 }
 

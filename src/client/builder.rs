@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
+use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::delivery::Acknowledge;
@@ -23,6 +24,7 @@ use crate::tokio::Client;
 pub struct Builder {
     uri: String,
     network: Client,
+    heartbeat: Option<Duration>,
     backoff: Backoff,
     outbox: Outbox,
     batch: Option<Batch>,
@@ -38,6 +40,7 @@ impl Builder {
         Self {
             uri: uri.into(),
             network: Client::new(),
+            heartbeat: Some(Duration::from_secs(30)),
             backoff: Backoff::new(),
             outbox: Outbox::new(),
             batch: None,
@@ -52,6 +55,15 @@ impl Builder {
     /// deadlines among them. Default: [`Client::new`].
     pub fn network(mut self, network: Client) -> Self {
         self.network = network;
+        self
+    }
+
+    /// How often a ping asks whether the server is there, which has [`Options::pong_timeout`](crate::Options::pong_timeout)
+    /// to show a sign of life; `None` for never. None is sent while nothing is read, because what came waits for the
+    /// application. Where the options of the network have an interval, that counts. Default: 30 s, as a server that is
+    /// gone without a word is not noticed else by a client that only listens.
+    pub fn heartbeat(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.heartbeat = interval.into();
         self
     }
 
@@ -145,6 +157,7 @@ impl Builder {
             shared: shared.clone(),
             uri: self.uri,
             network: self.network,
+            heartbeat: self.heartbeat,
             backoff: self.backoff,
             prepare: self.prepare,
             decide: self.decide,
@@ -158,6 +171,7 @@ impl fmt::Debug for Builder {
         // A URI may have a password in it.
         f.debug_struct("Builder")
             .field("network", &self.network)
+            .field("heartbeat", &self.heartbeat)
             .field("backoff", &self.backoff)
             .field("outbox", &self.outbox)
             .field("batch", &self.batch)

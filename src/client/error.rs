@@ -48,7 +48,8 @@ pub enum RequestError {
     Unsent(Unsent),
     /// The deadline passed.
     Late,
-    /// The connection was lost before the reply came, the client ended, or its outbox dropped the request for others.
+    /// The connection by which it was sent was lost before the reply came, the client ended, or its outbox dropped the
+    /// request for others.
     Lost,
     /// The server replied with an error: its `error`, or else its `data`, as JSON.
     Refused(Box<str>),

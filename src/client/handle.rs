@@ -20,8 +20,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::delivery::Tag;
 use super::error::{RequestError, Undelivered, Unsent, UnsentKind};
-use super::outbox::{Item, Queued};
-use super::replies::Envelope;
+use super::outbox::{Item, Queued, Waiter};
+use super::replies::{Envelope, Question};
 use super::shared::{Refusal, Shared};
 use super::update::{Ended, Update};
 use crate::proto::{CloseCode, CloseFrame, Message, ReasonTooLong, Utf8Bytes};
@@ -46,7 +46,7 @@ impl Handle {
     /// # Errors
     /// [`Unsent`] hands the message back: the client has ended, or is closing, or this is a Close.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
-        self.push(Item { message: sendable(message.into())?, tag: None }).await
+        self.push(Item { message: sendable(message.into())?, waiter: None }).await
     }
 
     /// A text message: see [`send`](Self::send).
@@ -79,7 +79,7 @@ impl Handle {
     /// # Errors
     /// [`Unsent`] hands the message back: there is no room, the client has ended, or is closing, or this is a Close.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
-        let item = Item { message: sendable(message.into())?, tag: None };
+        let item = Item { message: sendable(message.into())?, waiter: None };
         self.shared.push(item).map_err(|(refusal, item)| unsent(refusal, item))
     }
 
@@ -94,7 +94,7 @@ impl Handle {
         let message = sendable(scheme.wrap(&id, message.into()))?;
         let (tag, acknowledged) = Tag::new(id);
         // One that was dropped for others is told as lost.
-        let _ = self.push(Item { message, tag: Some(tag) }).await?;
+        let _ = self.push(Item { message, waiter: Some(Waiter::Acknowledged(tag)) }).await?;
         match acknowledged.await {
             Ok(answer) => answer.map_err(Undelivered::Refused),
             Err(_) => Err(Undelivered::Lost),
@@ -114,7 +114,8 @@ impl Handle {
     }
 
     /// Sends `{"type": kind, "id": …, "data": data}` and waits for the message with that id: its `data` is the reply.
-    /// It is not sent again if the connection is lost. One that is late may still be sent.
+    /// It waits for a connection as other messages do, and is not sent again if that is lost. One that is late may
+    /// still be sent.
     ///
     /// # Errors
     /// [`RequestError`]: [`Refused`](RequestError::Refused) if the reply has the type `error`,
@@ -222,19 +223,15 @@ impl Handle {
     }
 
     async fn ask(&self, kind: &str, data: &RawValue) -> Result<Utf8Bytes, RequestError> {
-        let (id, reply) = {
-            let mut state = self.shared.lock();
-            let id = state.ids.next();
-            let reply = state.replies.wait(id.clone());
-            (id, reply)
-        };
-        let waiting = Waiting { shared: &self.shared, id };
-        let envelope =
-            Envelope { kind: kind.into(), id: Some((&*waiting.id).into()), data: Some(data), error: None };
+        let id = self.shared.lock().ids.next();
+        let envelope = Envelope { kind: kind.into(), id: Some((&*id).into()), data: Some(data), error: None };
         let text = serde_json::to_string(&envelope).map_err(RequestError::Value)?;
-        if self.send_text(text).await? == Queued::Dropped {
-            return Err(RequestError::Lost);
-        }
+        // Dropped behind the reply, so that a request that was given up is not noted later.
+        let waiting = Waiting { shared: &self.shared, id };
+        let (question, reply) = Question::new(waiting.id.clone());
+        let waiter = Some(Waiter::Answered(question));
+        // One that was dropped for others is told as lost.
+        let _ = self.push(Item { message: sendable(text.into())?, waiter }).await?;
         reply.await.map_err(|_| RequestError::Lost)
     }
 }
@@ -285,7 +282,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.lock().replies.forget(&self.id);
+        self.shared.lock().replies.take(&self.id);
     }
 }
 

@@ -45,17 +45,13 @@ impl Acknowledge for JsonAcknowledge {
     }
 
     fn acknowledged(&self, message: &Message) -> Option<String> {
-        let envelope = read(message)?;
+        let envelope = Envelope::of(message)?;
         matches!(&*envelope.kind, "ack" | "reply").then(|| envelope.id.map(String::from))?
     }
 
     fn refused(&self, message: &Message) -> Option<(String, String)> {
-        let envelope = read(message).filter(|envelope| envelope.kind == "error")?;
+        let envelope = Envelope::of(message).filter(|envelope| envelope.kind == "error")?;
         let said = envelope.told().to_owned();
         Some((envelope.id?.into(), said))
     }
-}
-
-fn read(message: &Message) -> Option<Envelope<'_>> {
-    serde_json::from_str(message.as_text()?).ok()
 }

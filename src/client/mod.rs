@@ -21,8 +21,8 @@
 //! all was written, [`Update::Lost`] hands it back. One that is to be acknowledged ([`Handle::deliver`]) is sent until
 //! it is, under one id, by which the server takes it once: [`JsonAcknowledge`] and `taut::server::Router` agree on how.
 //!
-//! **Deadlines.** Those of [`Options`](crate::Options) hold for each connection; a silent server is found by their
-//! heartbeat, and a frozen one by the deadline of writes.
+//! **Deadlines.** Those of [`Options`](crate::Options) hold for each connection; a silent server is found by the
+//! [heartbeat](Builder::heartbeat), and one that takes nothing by the deadline of writes.
 //!
 //! **Bounds.** What waits to be sent ([`Outbox`]), what waits for the application ([`Builder::incoming`]), what waits
 //! for an acknowledgement (as the outbox), and subscriptions (10,000).

@@ -8,6 +8,7 @@ use core::time::Duration;
 use ::tokio::time::Instant;
 
 use super::delivery::{Tag, size};
+use super::replies::Question;
 use crate::proto::Message;
 
 /// How much may wait while the client is away, or the server takes it slowly, and what happens beyond.
@@ -94,11 +95,20 @@ impl Default for Outbox {
     }
 }
 
-/// A message on its way, with the mark of one that is to be acknowledged.
+/// A message on its way, and who waits for what comes of it.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) message: Message,
-    pub(super) tag: Option<Tag>,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// One who waits for the server. If the message is dropped before it is sent, it hears of that.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// For an acknowledgement.
+    Acknowledged(Tag),
+    /// For a reply.
+    Answered(Question),
 }
 
 /// The queue of an [`Outbox`].
@@ -245,7 +255,7 @@ mod tests {
     }
 
     fn item(text: &str) -> Item {
-        Item { message: text.into(), tag: None }
+        Item { message: text.into(), waiter: None }
     }
 
     fn texts(mut queue: Queue) -> Vec<alloc::string::String> {

@@ -13,9 +13,23 @@ use serde_json::value::RawValue;
 
 use crate::proto::{Message, Utf8Bytes};
 
-/// The requests that wait for a reply.
+/// The requests that were sent and wait for a reply.
 #[derive(Default)]
 pub(super) struct Replies(HashMap<Box<str>, oneshot::Sender<Utf8Bytes>>);
+
+/// The id of a request, and what its sender waits for.
+#[derive(Debug)]
+pub(super) struct Question {
+    id: Box<str>,
+    done: oneshot::Sender<Utf8Bytes>,
+}
+
+impl Question {
+    pub(super) fn new(id: Box<str>) -> (Self, oneshot::Receiver<Utf8Bytes>) {
+        let (done, reply) = oneshot::channel();
+        (Self { id, done }, reply)
+    }
+}
 
 /// A message of the JSON layer.
 #[derive(Deserialize, Serialize)]
@@ -31,7 +45,12 @@ pub(super) struct Envelope<'a> {
     pub(super) error: Option<&'a RawValue>,
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
+    /// What stands in a message, if it is one of the JSON layer.
+    pub(super) fn of(message: &'a Message) -> Option<Self> {
+        serde_json::from_str(message.as_text()?).ok()
+    }
+
     /// What an answer of the type `error` tells, as JSON: its `error`, or else its `data`.
     pub(super) fn told(&self) -> &str {
         self.error.or(self.data).map_or("null", RawValue::get)
@@ -39,31 +58,20 @@ impl Envelope<'_> {
 }
 
 impl Replies {
-    pub(super) fn wait(&mut self, id: Box<str>) -> oneshot::Receiver<Utf8Bytes> {
-        let (sender, receiver) = oneshot::channel();
-        self.0.insert(id, sender);
-        receiver
+    /// Notes that a request was sent. Who gives it up does so before it is taken from here.
+    pub(super) fn wait(&mut self, question: Question) {
+        if !question.done.is_closed() {
+            self.0.insert(question.id, question.done);
+        }
     }
 
-    pub(super) fn forget(&mut self, id: &str) {
-        self.0.remove(id);
+    /// Who waits for the reply with this id, not to wait any more.
+    pub(super) fn take(&mut self, id: &str) -> Option<oneshot::Sender<Utf8Bytes>> {
+        self.0.remove(id)
     }
 
-    /// Hands a reply to who waits for it; gives back any other message.
-    pub(super) fn take(&mut self, message: Message) -> Option<Message> {
-        if self.0.is_empty() {
-            return Some(message);
-        }
-        let Message::Text(text) = message else { return Some(message) };
-        let id = serde_json::from_str::<Envelope<'_>>(&text).ok().and_then(|envelope| envelope.id);
-        match id.and_then(|id| self.0.remove(&*id)) {
-            Some(waiting) => {
-                // Who asked may not wait any more.
-                let _ = waiting.send(text);
-                None
-            }
-            None => Some(Message::Text(text)),
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use ::tokio::time::{Instant, Sleep, sleep, sleep_until};
 use futures_core::Stream;
@@ -16,7 +17,7 @@ use futures_sink::Sink;
 
 use super::backoff::Backoff;
 use super::delivery::size;
-use super::outbox::Due;
+use super::outbox::{Due, Waiter};
 use super::shared::{Next, Shared};
 use super::update::{Cause, Decision, Ended, Loss, Update};
 use crate::error::Error;
@@ -33,6 +34,7 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) uri: String,
     pub(super) network: Client,
+    pub(super) heartbeat: Option<Duration>,
     pub(super) backoff: Backoff,
     pub(super) prepare: Option<Prepare>,
     pub(super) decide: Decide,
@@ -57,7 +59,8 @@ impl Session {
         loop {
             let attempt = failed.saturating_add(1);
             self.shared.tell(Update::Connecting { attempt });
-            let connecting = connect(&self.uri, self.network.clone(), self.prepare.as_mut(), attempt);
+            let connecting =
+                connect(&self.uri, self.network.clone(), self.prepare.as_mut(), self.heartbeat, attempt);
             let loss = match unless_closing(&self.shared, connecting).await {
                 None => return Cause::Stopped,
                 Some(Err(error)) => Loss::Connect(error),
@@ -91,7 +94,7 @@ impl Session {
                 return Cause::GaveUp(loss);
             }
             let retry_in = match decision {
-                Decision::RetryNow => core::time::Duration::ZERO,
+                Decision::RetryNow => Duration::ZERO,
                 _ => self.backoff.delay(failed, rand::random()),
             };
             failed = failed.saturating_add(1);
@@ -117,10 +120,15 @@ async fn connect(
     uri: &str,
     network: Client,
     prepare: Option<&mut Prepare>,
+    heartbeat: Option<Duration>,
     attempt: u32,
 ) -> Result<WebSocket<NetworkStream>, Error> {
     let network = match prepare {
         Some(prepare) => prepare(network, attempt).await?,
+        None => network,
+    };
+    let network = match heartbeat {
+        Some(interval) => network.with_heartbeat(interval),
         None => network,
     };
     network.connect(uri).await
@@ -253,13 +261,13 @@ impl<'a> Serving<'a> {
         }
         self.unflushed = true;
         if let Next::Item(item) = next {
-            match item.tag {
-                Some(tag) => self.shared.sent(tag, item.message),
-                None => {
-                    self.handed_bytes += size(&item.message);
-                    self.handed.push(item.message);
-                }
+            match item.waiter {
+                Some(Waiter::Acknowledged(tag)) => return self.shared.sent(tag, item.message),
+                Some(Waiter::Answered(question)) => self.shared.asked(question),
+                None => {}
             }
+            self.handed_bytes += size(&item.message);
+            self.handed.push(item.message);
         }
     }
 

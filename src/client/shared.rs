@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ::tokio::sync::Notify;
 
 use super::delivery::{Acknowledge, Ids, Tag, Unacknowledged, size};
-use super::outbox::{Batch, Due, Item, Pushed, Queue, Queued};
-use super::replies::Replies;
+use super::outbox::{Batch, Due, Item, Pushed, Queue, Queued, Waiter};
+use super::replies::{Envelope, Question, Replies};
 use super::update::{Ended, Update};
 use crate::proto::{CloseCode, CloseFrame, Message};
 
@@ -186,7 +186,8 @@ impl Shared {
         state.urgent.clear();
         let replies = mem::take(&mut state.replies);
         drop(state);
-        // Who waits for a reply is told: nobody knows whether the request came there.
+        // Who waits for a reply is told: nobody knows whether the request came there. Those that wait to be sent
+        // go on doing so.
         drop(replies);
     }
 
@@ -220,8 +221,31 @@ impl Shared {
         state.queue.due(batch)
     }
 
+    /// A message that is to be acknowledged was sent.
     pub(super) fn sent(&self, tag: Tag, message: Message) {
         self.lock().unacknowledged.add(tag, message);
+    }
+
+    /// A request was sent.
+    pub(super) fn asked(&self, question: Question) {
+        self.lock().replies.wait(question);
+    }
+
+    /// Hands a reply to who waits for it; gives back any other message.
+    fn answered(&self, message: Message) -> Option<Message> {
+        if self.lock().replies.is_empty() {
+            return Some(message);
+        }
+        let id = Envelope::of(&message).and_then(|envelope| envelope.id);
+        let waiting = id.and_then(|id| self.lock().replies.take(&id));
+        match (waiting, message) {
+            (Some(waiting), Message::Text(text)) => {
+                // Who asked may not wait any more.
+                let _ = waiting.send(text);
+                None
+            }
+            (_, message) => Some(message),
+        }
     }
 
     /// Whether the application has room for messages.
@@ -234,7 +258,7 @@ impl Shared {
     /// Passes a message on to whom it concerns.
     pub(super) fn received(&self, message: Message) {
         // The answer to a request may look like an acknowledgement.
-        let Some(message) = self.lock().replies.take(message) else { return };
+        let Some(message) = self.answered(message) else { return };
         if let Some(scheme) = &self.acknowledge {
             let acknowledged = scheme.acknowledged(&message).map(|id| (id, Ok(())));
             let refused = || scheme.refused(&message).map(|(id, said)| (id, Err(said.into())));
@@ -341,8 +365,8 @@ impl State {
         }
         // What was sent and is kept takes room too.
         let kept = &self.unacknowledged;
-        let allowed = item.tag.is_none() || self.queue.allows(kept.len(), kept.bytes());
-        (!allowed).then_some(Refusal::Unacknowledged)
+        let keeps = matches!(item.waiter, Some(Waiter::Acknowledged(_)));
+        (keeps && !self.queue.allows(kept.len(), kept.bytes())).then_some(Refusal::Unacknowledged)
     }
 
     /// Whether nothing is taken any more.
@@ -385,7 +409,8 @@ mod tests {
         let shared = Shared::new(Queue::new(Outbox::new()), None, None, limits);
         shared.end(Ended { cause: Cause::Stopped, unsent: Vec::new() });
         let (tag, mut acknowledged) = Tag::new("id".into());
-        let refused = shared.push(Item { message: "late".into(), tag: Some(tag) });
+        let waiter = Some(Waiter::Acknowledged(tag));
+        let refused = shared.push(Item { message: "late".into(), waiter });
         assert_eq!(refused.map_err(|(refusal, _)| refusal), Err(Refusal::Ended));
         assert!(
             acknowledged

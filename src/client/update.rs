@@ -136,3 +136,26 @@ const FINAL: [CloseCode; 7] = [
     CloseCode::TOO_BIG,
     CloseCode::EXTENSION,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Deadline;
+
+    #[test]
+    fn it_is_worth_another_attempt_unless_the_server_has_decided() {
+        let closed = |code| Loss::Closed(CloseStatus { code, reason: "".into(), clean: true }).is_retryable();
+        for code in [1000, 1002, 1003, 1007, 1008, 1009, 1010] {
+            assert!(!closed(code), "{code}");
+        }
+        for code in [1001, CloseStatus::NO_CODE, CloseStatus::ABNORMAL, 1011, 1012, 1013, 1014, 3000, 4999] {
+            assert!(closed(code), "{code}");
+        }
+        for (error, is_retryable) in
+            [(Error::Timeout(Deadline::Connect), true), (Error::Rejected(403), false)]
+        {
+            assert_eq!(Loss::Connect(error).is_retryable(), is_retryable);
+        }
+        assert!(Loss::Broken(Error::Lost).is_retryable());
+    }
+}

@@ -446,6 +446,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_setting_of_the_adapter_is_handed_on() {
+        let [handshake, read, write, close, interval, pong, idle] =
+            [1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
+        let config = Config::new()
+            .handshake_timeout(handshake)
+            .read_timeout(read)
+            .write_timeout(write)
+            .close_timeout(close)
+            .heartbeat_interval(interval)
+            .heartbeat_timeout(pong)
+            .idle_timeout(idle)
+            .read_buffer(800);
+        let options = config.options();
+        let pace = options.pace;
+        assert_eq!((options.handshake_timeout, options.config.read_size), (handshake, 800));
+        assert_eq!((pace.message_timeout, pace.write_timeout, pace.close_timeout), (read, write, close));
+        assert_eq!((pace.ping_interval, pace.pong_timeout, pace.idle_timeout), (interval, pong, idle));
+        let never = config.heartbeat_interval(None).idle_timeout(None).options().pace;
+        assert_eq!([never.ping_interval, never.idle_timeout], [Duration::MAX; 2]);
+    }
+
+    #[test]
     fn the_limits_of_the_engine_follow_from_those_of_the_server() {
         for bytes in [10, 64 << 20] {
             let options = Config::new().max_message(bytes).write_buffer(bytes).options();

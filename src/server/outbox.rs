@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::fmt;
 use core::mem;
 use core::task::Waker;
+use std::collections::HashSet;
 
 use super::outcome::By;
 use super::outgoing::Outgoing;
@@ -19,8 +21,9 @@ pub enum SlowConsumer {
     DropOldest,
     /// The new message is not taken. An urgent one is, in the place of the newest that is not.
     DropNewest,
-    /// The new message takes the place of the one that waits with the same [key](Outgoing::key); without one, as
-    /// [`DropOldest`](Self::DropOldest).
+    /// The new message takes the place of the one that waits with the same [key](Outgoing::key). If there is none, all go
+    /// for which a later one with their key waits, and if that is not enough the oldest: so the latest of each key
+    /// stays, as long as the queue has room for one of each.
     Conflate,
     /// The connection is closed, with [`Config::slow_consumer_code`](super::Config::slow_consumer_code): the peer
     /// comes back and asks for what it lacks.
@@ -70,6 +73,8 @@ pub(super) struct Outbox {
     urgent: VecDeque<Outgoing>,
     normal: VecDeque<Outgoing>,
     bytes: usize,
+    /// No two messages in the normal lane have the same key.
+    distinct: bool,
     pub(super) phase: Phase,
     /// The task that sends.
     pub(super) waker: Option<Waker>,
@@ -100,6 +105,7 @@ impl Outbox {
             return Err(Refusal::TooLong);
         }
         if self.has_room(&message, limits) {
+            self.distinct = false;
             self.put(message);
             return Ok(Sent::Queued);
         }
@@ -113,7 +119,8 @@ impl Outbox {
             SlowConsumer::Conflate if self.conflate(&message, limits) => return Ok(Sent::Conflated),
             SlowConsumer::Conflate | SlowConsumer::DropNewest | SlowConsumer::DropOldest => {}
         }
-        let mut displaced = 0;
+        let mut displaced =
+            if limits.policy == SlowConsumer::Conflate { self.drop_outdated(&message) } else { 0 };
         while !self.has_room(&message, limits) {
             if !self.displace(message.urgent, limits.policy) {
                 return Ok(Sent::Dropped);
@@ -177,11 +184,33 @@ impl Outbox {
         };
         let bytes = self.bytes - older.len() + message.len();
         if bytes > limits.bytes {
+            // The older one goes with those that are out of date.
+            self.distinct = false;
             return false;
         }
         self.bytes = bytes;
         *older = message.clone();
         true
+    }
+
+    /// Drops what a later message with the same key has replaced, or this one will; how many.
+    fn drop_outdated(&mut self, message: &Outgoing) -> usize {
+        // A queue of nothing but different keys is not searched for each message that comes to it.
+        if mem::replace(&mut self.distinct, true) {
+            return 0;
+        }
+        let before = self.normal.len();
+        let mut later: HashSet<Arc<str>> = message.key.iter().filter(|_| !message.urgent).cloned().collect();
+        let mut kept = VecDeque::with_capacity(before);
+        while let Some(waiting) = self.normal.pop_back() {
+            if waiting.key.as_ref().is_none_or(|key| later.insert(key.clone())) {
+                kept.push_front(waiting);
+            } else {
+                self.bytes -= waiting.len();
+            }
+        }
+        self.normal = kept;
+        before - self.normal.len()
     }
 
     /// Makes room by the loss of a message; an urgent one is lost to urgent ones only.
@@ -271,7 +300,7 @@ mod tests {
     fn each_policy_does_what_its_name_says() {
         use Sent::{Conflated, Displaced, Dropped, Queued};
         use SlowConsumer::{Conflate, DropNewest, DropOldest};
-        let cases: [(_, &[&str], &[Sent], &[&str]); 9] = [
+        let cases: [(_, &[&str], &[Sent], &[&str]); 12] = [
             (DropOldest, &["a", "b", "c", "d"], &[Queued, Queued, Queued, Displaced(1)], &["b", "c", "d"]),
             (
                 DropOldest,
@@ -296,6 +325,26 @@ mod tests {
                 &[Queued, Queued, Queued, Displaced(1)],
                 &["y=1", "z", "w=1"],
             ),
+            // The latest of each key stays: what is out of date goes first, and all of it.
+            (
+                Conflate,
+                &["x=1", "y=1", "y=2", "w=1", "v=1"],
+                &[Queued, Queued, Queued, Displaced(1), Displaced(1)],
+                &["y=2", "w=1", "v=1"],
+            ),
+            (
+                Conflate,
+                &["y=1", "y=2", "y=3", "w=1", "y=4", "v=1"],
+                &[Queued, Queued, Queued, Displaced(2), Queued, Displaced(1)],
+                &["w=1", "y=4", "v=1"],
+            ),
+            // One that is too long for the place of the older one with its key.
+            (
+                Conflate,
+                &["x=1", "y=1", "z=1", "w=1", "w=1234567"],
+                &[Queued, Queued, Queued, Displaced(1), Displaced(2)],
+                &["z=1", "w=1234567"],
+            ),
         ];
         for (policy, messages, expected, left) in cases {
             let mut outbox = Outbox::default();
@@ -308,13 +357,14 @@ mod tests {
 
     #[test]
     fn disconnect_closes_and_takes_nothing_more() {
-        let mut outbox = Outbox::default();
-        let sent = push_all(&mut outbox, SlowConsumer::Disconnect, &["a", "b", "c", "d", "e"]);
-        assert_eq!(sent[2..], [Ok(Sent::Queued), Err(Refusal::TooSlow), Err(Refusal::Closed)]);
-        assert!(
-            matches!(&outbox.phase, Phase::Closing(frame, By::SlowConsumer) if frame.code().get() == 1013)
-        );
-        assert!(outbox.is_empty(), "what waits would keep the Close waiting");
+        for code in [CloseCode::TRY_AGAIN, CloseCode::POLICY] {
+            let mut outbox = Outbox::default();
+            let limits = QueueLimits { code, ..limits(SlowConsumer::Disconnect) };
+            let sent = ["a", "b", "c", "d", "e"].map(|text| outbox.push(read(text), &limits));
+            assert_eq!(sent[2..], [Ok(Sent::Queued), Err(Refusal::TooSlow), Err(Refusal::Closed)]);
+            assert!(matches!(&outbox.phase, Phase::Closing(frame, By::SlowConsumer) if frame.code() == code));
+            assert!(outbox.is_empty(), "what waits would keep the Close waiting");
+        }
     }
 
     #[test]

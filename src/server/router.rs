@@ -298,6 +298,13 @@ impl Sender {
         self.id.is_some()
     }
 
+    /// The id of the message, if it is a text: by which it is known when it comes again, also by a server that was started
+    /// anew and kept it. See [`Router::remember`].
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        if let Some(Id::Text(id)) = &self.id { Some(id) } else { None }
+    }
+
     /// The connection.
     #[must_use]
     pub const fn handle(&self) -> &Handle {

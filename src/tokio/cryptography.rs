@@ -1,12 +1,16 @@
-//! What both ends of TLS share: the cryptography of this build, and what it is for.
+//! What both ends of TLS share: the cryptography of this build, what it is for, and how it fails.
 
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
 
+use std::io;
+
 use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::{AlertDescription as Alert, Error as Cause};
 
 use crate::error::Error;
+use crate::network_error::TlsProblem;
 
 /// The cryptography of this build.
 pub(super) fn compiled_in() -> Result<Arc<CryptoProvider>, Error> {
@@ -19,6 +23,27 @@ pub(super) fn compiled_in() -> Result<Arc<CryptoProvider>, Error> {
         "TLS needs cryptography: enable the feature rustls-ring or rustls-aws-lc-rs of taut, or pass a provider to \
          Tls::with_provider, or to ServerTls::provider",
     ));
+}
+
+/// The error of rustls that lies in one of tokio-rustls.
+pub(super) fn cause_of(error: &io::Error) -> Option<&Cause> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// What an error means, whichever end it hit.
+pub(super) fn problem_of_either_end(cause: &Cause) -> TlsProblem {
+    match cause {
+        Cause::AlertReceived(
+            Alert::HandshakeFailure
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::NoApplicationProtocol,
+        )
+        | Cause::PeerIncompatible(_)
+        | Cause::NoApplicationProtocol => TlsProblem::NothingInCommon,
+        Cause::InvalidMessage(_) => TlsProblem::NotTls,
+        _ => TlsProblem::Other,
+    }
 }
 
 /// RFC 7301; what WebSocket's handshake is made of.

@@ -1,6 +1,5 @@
 //! What one peer can do to the others of a server, and what stays behind when it goes.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -20,15 +19,11 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::ROLES;
+use crate::futures::ends;
 use crate::heads::Head;
 use crate::heap::Heap;
 use crate::support::{connection, frame};
 use crate::transport::{Transport, pair};
-
-/// Fails instead of waiting for ever.
-async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
 
 fn socket<S>(role: Role, stream: S, config: Config) -> WebSocket<S>
 where

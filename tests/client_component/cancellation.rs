@@ -1,8 +1,5 @@
 //! Each future of the client's handle and of its updates, dropped while it waits.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,21 +8,10 @@ use taut::proto::{CloseCode, Message};
 use tokio::time::sleep;
 
 use super::delivery::Plain;
-use super::world::{World, open, text, until, within};
+use super::futures::{ends, once};
+use super::world::{World, open, text, until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Polls once, and drops it if it is pending.
-async fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        })
-    })
-    .await
-}
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_room_has_sent_nothing() {
@@ -65,7 +51,7 @@ async fn what_is_taken_goes_on_without_who_asked() {
     assert_eq!(asked["type"], "double");
     // Its reply is a message like others.
     server.send(json!({"type": "reply", "id": asked["id"], "data": 2}).to_string()).await.unwrap();
-    assert!(within(updates.recv_message()).await.unwrap().as_text().unwrap().contains("reply"));
+    assert!(ends(updates.recv_message()).await.unwrap().as_text().unwrap().contains("reply"));
 
     let acknowledging = async {
         let second = text(&mut server).await;
@@ -81,7 +67,7 @@ async fn what_is_taken_goes_on_without_who_asked() {
     assert_eq!(message, r#"{"type":"three","data":3}"#);
     server.send(format!("ack {id}")).await.unwrap();
     server.send("after it").await.unwrap();
-    assert_eq!(within(updates.recv_message()).await, Some("after it".into()));
+    assert_eq!(ends(updates.recv_message()).await, Some("after it".into()));
     assert_eq!(client.waiting(), (0, 0));
 }
 
@@ -118,7 +104,7 @@ async fn updates_lose_nothing() {
         assert_eq!(message, Message::text(number.to_string()));
     }
     assert!(drops > 60, "{drops}");
-    within(sending).await.unwrap();
+    ends(sending).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +115,7 @@ async fn a_close_goes_on() {
     until(&mut updates, open).await;
     assert!(once(client.ended()).await.is_none());
     assert!(once(client.close(CloseCode::AWAY, "first")).await.is_none());
-    let Some(Message::Close(Some(close))) = within(server.recv()).await.unwrap() else { panic!("no Close") };
+    let Some(Message::Close(Some(close))) = ends(server.recv()).await.unwrap() else { panic!("no Close") };
     assert_eq!((close.code(), close.reason().as_str()), (CloseCode::AWAY, "first"));
     let (again, end) = tokio::join!(client.close(CloseCode::NORMAL, "second"), server.recv());
     assert_eq!(end.unwrap(), None);

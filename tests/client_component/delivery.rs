@@ -10,7 +10,8 @@ use taut::proto::{CloseCode, Message};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::world::{Server, World, lost, open, text, until, within};
+use super::futures::ends;
+use super::world::{Server, World, lost, open, text, until};
 
 /// `id text`, and `ack id`.
 pub(crate) struct Plain;
@@ -46,11 +47,11 @@ async fn what_is_not_acknowledged_comes_again_under_its_id() {
     assert_eq!(rest, "precious");
     server.send("ack of something else").await.unwrap();
     server.send(format!("ack {id}")).await.unwrap();
-    within(delivering).await.unwrap().unwrap();
+    ends(delivering).await.unwrap().unwrap();
     assert_eq!(client.waiting(), (0, 0));
     // An acknowledgement of nothing is no message either.
     server.send("data").await.unwrap();
-    assert_eq!(within(updates.recv_message()).await, Some("data".into()));
+    assert_eq!(ends(updates.recv_message()).await, Some("data".into()));
 }
 
 /// Takes each id once, as a server has to.
@@ -119,7 +120,7 @@ async fn no_accepted_message_is_lost_and_none_is_taken_twice() {
             }
         };
         tokio::select! {
-            () = within(all) => {}
+            () = ends(all) => {}
             () = last => {}
         }
         assert_eq!(client.waiting(), (0, 0));
@@ -166,7 +167,7 @@ async fn each_way_to_fail() {
     });
     sleep(Duration::from_millis(1)).await;
     let _ = client.send("newer").await.unwrap();
-    assert!(matches!(within(dropped).await.unwrap(), Err(Undelivered::Lost)));
+    assert!(matches!(ends(dropped).await.unwrap(), Err(Undelivered::Lost)));
 
     let mut world = World::new();
     let (client, mut updates) = world.builder().acknowledge(Plain).start();
@@ -178,9 +179,9 @@ async fn each_way_to_fail() {
     });
     let sent = text(&mut server).await;
     let closed = tokio::spawn(async move { while server.recv().await.unwrap().is_some() {} });
-    let ended = within(client.close(CloseCode::NORMAL, "")).await.unwrap();
+    let ended = ends(client.close(CloseCode::NORMAL, "")).await.unwrap();
     closed.await.unwrap();
     assert!(matches!(&ended.cause, Cause::Closed(_)));
-    assert!(matches!(within(unfinished).await.unwrap(), Err(Undelivered::Lost)));
+    assert!(matches!(ends(unfinished).await.unwrap(), Err(Undelivered::Lost)));
     assert_eq!(ended.unsent, [sent.into()]);
 }

@@ -6,7 +6,8 @@ use taut::client::{Cause, Update};
 use taut::proto::{CloseCode, Message};
 use tokio::time::sleep;
 
-use super::world::{World, open, text, texts, until, within};
+use super::futures::ends;
+use super::world::{World, open, text, texts, until};
 use taut::client::UnsentKind;
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +53,7 @@ async fn close_without_a_connection_hands_back_what_waits() {
     let (client, _updates) = world.builder().start();
     let _ = client.send("1").await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    let ended = within(client.close(CloseCode::NORMAL, "")).await.unwrap();
+    let ended = ends(client.close(CloseCode::NORMAL, "")).await.unwrap();
     assert!(matches!(&ended.cause, Cause::Stopped), "{ended:?}");
     assert_eq!(ended.unsent, ["1".into()]);
     assert!(client.close(CloseCode::NORMAL, &"r".repeat(124)).await.is_err());
@@ -64,7 +65,7 @@ async fn a_server_that_never_answers_a_close_does_not_hold_it() {
     let (client, mut updates) = world.builder().start();
     let _server = world.server().await;
     until(&mut updates, open).await;
-    let ended = within(client.close(CloseCode::NORMAL, "")).await.unwrap();
+    let ended = ends(client.close(CloseCode::NORMAL, "")).await.unwrap();
     assert!(matches!(&ended.cause, Cause::Broken(_)), "{ended:?}");
 }
 
@@ -105,9 +106,9 @@ async fn with_one_end_it_goes_on() {
     let (client, mut updates) = world.builder().start();
     drop(client);
     world.server().await.send("for the listener").await.unwrap();
-    assert_eq!(within(updates.recv_message()).await, Some("for the listener".into()));
+    assert_eq!(ends(updates.recv_message()).await, Some("for the listener".into()));
     world.server().await.send("again").await.unwrap();
-    assert_eq!(within(updates.recv_message()).await, Some("again".into()));
+    assert_eq!(ends(updates.recv_message()).await, Some("again".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +123,7 @@ async fn a_task_that_is_dropped_tells_everybody() {
         () = sleep(Duration::from_millis(5)) => {}
     }
     drop(session);
-    assert!(matches!(within(waiting).await.unwrap().cause, Cause::Stopped));
+    assert!(matches!(ends(waiting).await.unwrap().cause, Cause::Stopped));
     until(&mut updates, |update| matches!(update, Update::Ended(_)).then_some(())).await;
     assert!(client.try_send("late").is_err());
 }
@@ -159,11 +160,11 @@ async fn what_is_taken_amid_a_close_is_not_lost() {
         while client.waiting().0 == 0 {
             tokio::task::yield_now().await;
         }
-        let ended = within(client.close(CloseCode::NORMAL, "")).await.unwrap();
+        let ended = ends(client.close(CloseCode::NORMAL, "")).await.unwrap();
         let mut taken = 0;
         for sender in senders {
-            taken += within(sender).await.unwrap();
+            taken += ends(sender).await.unwrap();
         }
-        assert_eq!(taken, within(counting).await.unwrap() + ended.unsent.len());
+        assert_eq!(taken, ends(counting).await.unwrap() + ended.unsent.len());
     }
 }

@@ -3,7 +3,8 @@
 use taut::client::pool::{Manager, Pool};
 use tokio::task::yield_now;
 
-use super::world::{World, text, within};
+use super::futures::ends;
+use super::world::{World, text};
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_used_again_unless_it_is_unfit() {
@@ -16,7 +17,7 @@ async fn a_connection_is_used_again_unless_it_is_unfit() {
     drop(first);
     // The same once more; a ping does no harm.
     server.send(taut::proto::Message::Ping("p".into())).await.unwrap();
-    let mut again = within(pool.get()).await.unwrap();
+    let mut again = ends(pool.get()).await.unwrap();
     again.send("2").await.unwrap();
     assert_eq!(text(&mut server).await, "p");
     assert_eq!(text(&mut server).await, "2");

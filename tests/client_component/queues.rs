@@ -6,7 +6,8 @@ use taut::client::{Batch, Outbox, Overflow, Queued, UnsentKind, Update};
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Plain;
-use super::world::{World, lost, open, text, texts, until, within};
+use super::futures::ends;
+use super::world::{World, lost, open, text, texts, until};
 
 #[tokio::test(start_paused = true)]
 async fn each_policy_tells_what_it_did() {
@@ -88,10 +89,10 @@ async fn an_application_that_does_not_take_makes_the_server_wait_and_loses_nothi
     sleep(Duration::from_secs(5)).await;
     assert!(!sent.is_finished(), "nobody took 200 KB, and the pipe holds 4");
     for number in 0..200 {
-        let message = within(updates.recv_message()).await.unwrap();
+        let message = ends(updates.recv_message()).await.unwrap();
         assert_eq!(message, format!("{number:01000}").into());
     }
-    let _server = within(sent).await.unwrap();
+    let _server = ends(sent).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +143,7 @@ async fn who_waits_for_acknowledgements_holds_nobody_up() {
     assert_eq!(texts(&mut server).await, ["fills the outbox", "finds room"]);
     assert_eq!(sent.await.unwrap(), Queued::Whole);
     server.send(format!("ack {}", again.strip_suffix(" first").unwrap())).await.unwrap();
-    within(first).await.unwrap().unwrap();
+    ends(first).await.unwrap().unwrap();
     assert!(text(&mut server).await.ends_with(" second"));
     second.abort();
 }
@@ -232,7 +233,7 @@ async fn control_messages_are_not_the_applications() {
     let mut server = world.server().await;
     server.send(taut::proto::Message::Ping("p".into())).await.unwrap();
     server.send("data").await.unwrap();
-    assert_eq!(within(updates.recv_message()).await, Some("data".into()));
+    assert_eq!(ends(updates.recv_message()).await, Some("data".into()));
     assert_eq!(client.try_send(taut::proto::Message::Close(None)).unwrap_err().kind(), UnsentKind::Control);
     let ping = taut::proto::Message::Ping(vec![0; 126].into());
     assert_eq!(client.try_send(ping).unwrap_err().kind(), UnsentKind::Control);

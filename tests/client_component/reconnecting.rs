@@ -1,17 +1,18 @@
 //! Coming back: when, how often, and with what.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use taut::Error;
-use taut::Options;
 use taut::client::{Backoff, Cause, Decision, Loss, Update};
 use taut::proto::handshake::{Accept, Reject};
 use taut::proto::{CloseCode, Message};
-use taut::tokio::Incoming;
+use taut::tokio::{Connector, Dialing, Incoming, NetworkStream};
+use taut::{Deadline, Error, Options};
 use tokio::time::Instant;
 
-use super::world::{World, lost, open, text, texts, until, within};
+use super::futures::ends;
+use super::world::{World, lost, open, text, texts, until};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_while_away_arrives_in_order() {
@@ -136,7 +137,7 @@ async fn what_prepare_fails_by_is_told() {
     let world = World::new();
     let (client, _) =
         world.builder().prepare(|network, _| async move { Ok(network.bearer("a\nb")?) }).start();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     let Cause::GaveUp(loss) = &ended.cause else { panic!("{ended:?}") };
     assert!(matches!(&**loss, Loss::Connect(Error::Build(_))), "{loss}");
 }
@@ -148,7 +149,7 @@ async fn a_refusal_that_stays_ends_it_and_hands_messages_back() {
     let _ = client.send("kept").await.unwrap();
     let incoming = Incoming::read(world.stream().await, Options::new()).await.unwrap();
     incoming.reject(Reject::new(403).unwrap()).await.unwrap();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     let Cause::GaveUp(loss) = &ended.cause else { panic!("{ended:?}") };
     assert!(matches!(&**loss, Loss::Connect(Error::Refused(answer)) if answer.status() == 403), "{loss}");
     assert_eq!(ended.unsent, ["kept".into()]);
@@ -160,7 +161,7 @@ async fn attempts_have_a_limit() {
     let world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().backoff(Backoff::new().max_attempts(3)).start();
-    let ended = within(client.ended()).await;
+    let ended = ends(client.ended()).await;
     assert!(matches!(&ended.cause, Cause::GaveUp(_)), "{ended:?}");
     assert_eq!(world.dialled().len(), 3);
 }
@@ -202,6 +203,98 @@ async fn codes_decide_and_the_application_above_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_step_has_its_deadline() {
+    let options = Options::new()
+        .handshake_timeout(Duration::from_secs(7))
+        .write_timeout(Duration::from_secs(9))
+        .min_rate(0);
+    for (deadline, seconds) in [(Deadline::Connect, 7), (Deadline::Handshake, 7), (Deadline::Write, 9)] {
+        let mut world = World::new();
+        let network = world.client().options(options);
+        let network = if deadline == Deadline::Connect { network.connector(Nowhere) } else { network };
+        let (client, mut updates) = world.builder().network(network).start();
+        let large = Message::binary(vec![7; 1 << 16]);
+        let start = Instant::now();
+        // It is there, and does nothing.
+        let _silent: Box<dyn Any> = match deadline {
+            Deadline::Connect => Box::new(()),
+            Deadline::Handshake => Box::new(world.stream().await),
+            _ => {
+                let _ = client.send(large.clone()).await.unwrap();
+                Box::new(world.server().await)
+            }
+        };
+        let (loss, _, unwritten) = until(&mut updates, lost).await;
+        match &*loss {
+            Loss::Connect(Error::Timeout(late)) => assert_eq!((*late, unwritten.len()), (deadline, 0)),
+            Loss::Broken(Error::Timeout(late)) => {
+                assert_eq!((*late, &*unwritten), (deadline, &[large][..]));
+                assert_eq!(deadline, Deadline::Write);
+            }
+            other => panic!("{deadline:?}: {other:?}"),
+        }
+        assert_eq!(start.elapsed().as_secs(), seconds, "{deadline:?}");
+    }
+}
+
+/// The way to a host that takes no connection and refuses none.
+struct Nowhere;
+
+impl Connector for Nowhere {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Dialing<'a, NetworkStream> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// It is frozen: what is sent to it goes nowhere, and nothing comes.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gives_no_sign_of_life_is_left() {
+    let own = Options::new().ping_interval(Duration::from_secs(5)).pong_timeout(Duration::from_secs(1));
+    let hour = Duration::from_secs(3600);
+    for (network, heartbeat, noticed) in [
+        (None, None, Some(50)),
+        (None, Some(Some(Duration::from_secs(10))), Some(30)),
+        (Some(own), None, Some(6)),
+        (None, Some(None), None),
+    ] {
+        let mut world = World::new();
+        let mut builder = world.builder();
+        if let Some(options) = network {
+            builder = builder.network(world.client().options(options));
+        }
+        if let Some(heartbeat) = heartbeat {
+            builder = builder.heartbeat(heartbeat);
+        }
+        let (_client, mut updates) = builder.start();
+        let frozen = world.server().await;
+        until(&mut updates, open).await;
+        let start = Instant::now();
+        let lost = tokio::time::timeout(hour, async {
+            loop {
+                if let Some((loss, ..)) = updates.recv().await.and_then(lost) {
+                    return loss;
+                }
+            }
+        });
+        match (noticed, lost.await) {
+            (Some(seconds), Ok(loss)) => {
+                assert!(matches!(&*loss, Loss::Broken(Error::Timeout(Deadline::Pong))), "{loss}");
+                assert_eq!(start.elapsed().as_secs(), seconds);
+                // One that answers, by being polled, stays.
+                let mut server = world.server().await;
+                assert!(
+                    tokio::time::timeout(hour, async { while server.recv().await.is_ok() {} }).await.is_err()
+                );
+                assert_eq!(world.dialled().len(), 2);
+            }
+            (None, Err(_)) => {}
+            (expected, got) => panic!("noticed after {expected:?}, and not {got:?}"),
+        }
+        drop(frozen);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_callback_gets_the_same() {
     let mut world = World::new();
     let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
@@ -216,13 +309,13 @@ async fn a_callback_gets_the_same() {
     };
     let client = async {
         loop {
-            if let Update::Message(message) = within(seen.recv()).await.unwrap() {
+            if let Update::Message(message) = ends(seen.recv()).await.unwrap() {
                 assert_eq!(message, "hello".into());
                 break;
             }
         }
         let ended = client.close(CloseCode::NORMAL, "done").await.unwrap();
-        assert!(matches!(within(seen.recv()).await, Some(Update::Ended(told)) if Arc::ptr_eq(&told, &ended)));
+        assert!(matches!(ends(seen.recv()).await, Some(Update::Ended(told)) if Arc::ptr_eq(&told, &ended)));
         assert!(seen.recv().await.is_none());
     };
     tokio::join!(closing, client);

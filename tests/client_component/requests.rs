@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taut::client::RequestError;
-use tokio::time::Instant;
+use taut::client::{Batch, Outbox, Overflow, Queued, RequestError};
+use tokio::time::{Instant, sleep};
 
-use super::world::{Server, World, lost, open, text, until, within};
+use super::futures::ends;
+use super::world::{Server, World, lost, open, text, until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,8 +37,8 @@ async fn replies_find_their_requests_in_any_order() {
         assert_eq!((one.unwrap(), two.unwrap()), (2, 4));
     };
     let (_server, ()) = tokio::join!(serving, asking);
-    assert_eq!(within(updates.recv_message()).await, Some("not a reply".into()));
-    let news = within(updates.recv_message()).await.unwrap();
+    assert_eq!(ends(updates.recv_message()).await, Some("not a reply".into()));
+    let news = ends(updates.recv_message()).await.unwrap();
     assert!(news.as_text().unwrap().contains("nobody's"));
 }
 
@@ -54,7 +55,7 @@ async fn each_way_to_fail() {
     // Its reply is a message like others, and nobody's.
     let id = request(&mut server).await["id"].clone();
     server.send(json!({"type": "reply", "id": id, "data": 1}).to_string()).await.unwrap();
-    assert!(within(updates.recv_message()).await.is_some());
+    assert!(ends(updates.recv_message()).await.is_some());
 
     for (kind, data) in [("error", json!({"code": 7})), ("reply", json!("a text"))] {
         let serving = async {
@@ -76,8 +77,55 @@ async fn each_way_to_fail() {
     request(&mut server).await;
     drop(server);
     until(&mut updates, lost).await;
-    let answer = within(asking).await.unwrap();
+    let answer = ends(asking).await.unwrap();
     assert!(matches!(answer, Err(RequestError::Lost)), "{answer:?}");
+}
+
+/// A request that waits to be sent goes out by the next connection, once, and its reply is heard.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_not_sent_outlives_a_connection() {
+    let mut world = World::new();
+    let (client, mut updates) = world.builder().batch(Batch::new(2, usize::MAX, PATIENCE)).start();
+    let server = world.server().await;
+    until(&mut updates, open).await;
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.request::<u64>("double", &1, Duration::from_secs(3_600)).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(client.waiting(), (1, 0));
+    drop(server);
+    until(&mut updates, lost).await;
+    let mut server = world.server().await;
+    let id = request(&mut server).await["id"].clone();
+    server.send(json!({"type": "reply", "id": id, "data": 2}).to_string()).await.unwrap();
+    let answer = ends(asking).await.unwrap();
+    assert!(matches!(answer, Ok(2)), "{answer:?}");
+    let _ = client.send("behind it").await.unwrap();
+    assert_eq!(text(&mut server).await, "behind it");
+}
+
+/// It is not waited for until it is late.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_dropped_for_others_is_lost_at_once() {
+    let world = World::new();
+    world.shut(true);
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let outbox = Outbox::new().max_messages(1).overflow(overflow);
+        let (client, _updates) = world.builder().outbox(outbox).start();
+        let start = Instant::now();
+        if overflow == Overflow::DropNewest {
+            assert_eq!(client.try_send("first").unwrap(), Queued::Whole);
+        }
+        let asking = client.request::<u64>("dropped", &(), PATIENCE);
+        let sending = async {
+            sleep(Duration::from_millis(1)).await;
+            let _ = client.try_send("another").unwrap();
+        };
+        let (answer, ()) = tokio::join!(asking, sending);
+        assert!(matches!(answer, Err(RequestError::Lost)), "{answer:?}");
+        assert!(start.elapsed() < PATIENCE, "{overflow:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

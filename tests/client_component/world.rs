@@ -11,6 +11,8 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
+use super::futures::ends;
+
 /// The servers' side of the network.
 pub(crate) struct World {
     arrivals: UnboundedReceiver<DuplexStream>,
@@ -54,7 +56,7 @@ impl World {
 
     /// The stream of the next connection.
     pub(crate) async fn stream(&mut self) -> DuplexStream {
-        within(self.arrivals.recv()).await.expect("the gates are in the client")
+        ends(self.arrivals.recv()).await.expect("the gates are in the client")
     }
 
     /// The server's end of the next connection.
@@ -84,7 +86,7 @@ impl Connector for Gates {
 
 /// The next message as text; or what a pong has in it.
 pub(crate) async fn text(server: &mut Server) -> String {
-    match within(server.recv()).await.unwrap() {
+    match ends(server.recv()).await.unwrap() {
         Some(Message::Text(text)) => text.to_string(),
         Some(Message::Pong(payload)) => String::from_utf8(payload.to_vec()).unwrap(),
         other => panic!("{other:?}"),
@@ -102,7 +104,7 @@ pub(crate) async fn texts<const N: usize>(server: &mut Server) -> [String; N] {
 /// Updates until the next of a kind.
 pub(crate) async fn until<T>(updates: &mut Updates, wanted: impl Fn(Update) -> Option<T>) -> T {
     loop {
-        let update = within(updates.recv()).await.expect("the client goes on");
+        let update = ends(updates.recv()).await.expect("the client goes on");
         if let Some(found) = wanted(update) {
             return found;
         }
@@ -118,11 +120,6 @@ pub(crate) fn lost(update: Update) -> Option<(Arc<taut::client::Loss>, Duration,
 
 pub(crate) fn open(update: Update) -> Option<()> {
     matches!(update, Update::Open { .. }).then_some(())
-}
-
-/// What takes longer in virtual time has hung.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 60 * 60), future).await.expect("it hangs")
 }
 
 const PIPE: usize = 4096;

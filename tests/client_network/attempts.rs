@@ -7,7 +7,8 @@ use taut::{Deadline, Error, ErrorKind};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-use super::network::{AT_ONCE, Arrivals, Fate, World, agree, ends, is_closed, read_head};
+use super::futures::ends;
+use super::network::{AT_ONCE, Arrivals, Fate, World, agree, is_closed, read_head};
 
 const SIX: &str = "2001:db8::1";
 const FOUR: &str = "192.0.2.1";

@@ -1,35 +1,17 @@
 //! `Client::connect` dropped at every point at which it waits: nothing stays behind, and the next one gets through.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use taut::Options;
 use taut::tokio::{Client, Proxy, connect, connect_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::network::{Fate, World, agree, ends, read_head};
-
-/// Polls a future at most `polls` times; `None` if it was still pending then, and is dropped.
-async fn polled<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-            return Some(value);
-        }
-        // Until it is woken, or has waited for some time.
-        let mut waited = false;
-        let woken =
-            poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending });
-        let _ = timeout(Duration::from_millis(1), woken).await;
-    }
-    None
-}
+use super::futures::{ends, polled};
+use super::network::{Fate, World, agree, read_head};
 
 /// Drops the way to `uri` after every number of polls, against servers that play `play` in small pieces.
 async fn drop_everywhere(

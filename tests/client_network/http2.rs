@@ -1,9 +1,6 @@
 //! `Client::http2`: the way to a server of HTTP/2, which is hyper's.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,9 +10,10 @@ use taut::proto::handshake::{Accept, ClientRequest, HandshakeError, Request};
 use taut::tokio::WebSocket;
 use taut::{Deadline, Error, ErrorKind, Options, http2};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, duplex};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::network::{World, ends};
+use super::futures::{ends, polled};
+use super::network::World;
 
 /// What a server was asked: resource and Authorization.
 type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
@@ -117,21 +115,6 @@ async fn servers_without_it() {
             None => assert!(matches!(error, Error::Timeout(Deadline::Handshake)), "{error:?}"),
         }
     }
-}
-
-/// Polls a future at most `polls` times; `None` if it was still pending then, and is dropped.
-async fn polled<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-            return Some(value);
-        }
-        let mut waited = false;
-        let woken =
-            poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending });
-        let _ = timeout(Duration::from_millis(1), woken).await;
-    }
-    None
 }
 
 /// Whatever was opened is closed, and the way is free for the next.

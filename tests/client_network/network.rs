@@ -1,7 +1,7 @@
 //! A network in memory: names, addresses, and what becomes of those who dial them.
 
 use std::collections::HashMap;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,9 @@ use taut::proto::handshake::accept_key;
 use taut::tokio::{Client, Dialing, Network, NetworkStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
+
+use super::futures::ends;
 
 /// What becomes of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -152,11 +154,6 @@ impl Drop for Guard {
 
 fn address(text: &str) -> SocketAddr {
     SocketAddr::new(text.parse().expect("an address"), 0)
-}
-
-/// Fails instead of waiting for ever: the paused clock runs to this end.
-pub(crate) async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
 }
 
 /// Reads up to the empty line that ends a head.

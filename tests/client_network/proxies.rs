@@ -5,7 +5,8 @@ use taut::{Error, ErrorKind, ProxyError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Duration, sleep};
 
-use super::network::{World, agree, ends, field, is_closed, read_head};
+use super::futures::ends;
+use super::network::{World, agree, field, is_closed, read_head};
 
 const HOSTS: &[(&str, &[&str])] = &[
     ("proxy.test", &["192.0.2.9"]),

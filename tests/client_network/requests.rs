@@ -8,7 +8,8 @@ use taut::tokio::{Client, Connector, Dialing, NetworkStream};
 use taut::{Error, ErrorKind, ProxyError, RedirectError};
 use tokio::io::{AsyncWriteExt, duplex};
 
-use super::network::{Arrivals, World, agree, ends, field, read_head};
+use super::futures::ends;
+use super::network::{Arrivals, World, agree, field, read_head};
 
 const HOSTS: &[(&str, &[&str])] =
     &[("one.test", &["192.0.2.1"]), ("two.test", &["192.0.2.2"]), ("proxy.test", &["192.0.2.9"])];

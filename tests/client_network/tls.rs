@@ -18,7 +18,8 @@ use tokio::time::sleep;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::certificates::{Authority, Identity, self_signed};
-use super::network::{World, agree, ends, read_head};
+use super::futures::ends;
+use super::network::{World, agree, read_head};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

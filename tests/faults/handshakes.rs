@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::heap::Heap;
 use crate::stream::{Fate, Plan, Stream, stream};
-use crate::{BROKEN, DAY, OPTIONS, RESET, TOLERANCE, WOULD_BLOCK, others, runtime, turns};
+use crate::{BROKEN, DAY, OPTIONS, RESET, TOLERANCE, WARM, WOULD_BLOCK, others, runtime, turns};
 
 /// Who shakes hands, and what becomes of it if nothing fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +153,7 @@ fn judge(plan: &Plan, fates: &[Fate], ended: &Ended, output: &[u8], blocking: bo
 fn handshakes_fail_at_any_byte() {
     let _others = others();
     let runtime = runtime();
-    let mut before = None;
-    for (index, (hands, (plan, fates))) in
-        ALL.iter().flat_map(|hands| plans(*hands).into_iter().map(|plan| (*hands, plan))).enumerate()
-    {
-        if index == 100 {
-            before = Some(Heap::now());
-        }
+    each_plan(|hands, plan, fates| {
         let (stream, log) = stream(plan.clone());
         let (ended, time) = runtime
             .block_on(turns(move |_| async move {
@@ -169,7 +163,7 @@ fn handshakes_fail_at_any_byte() {
             }))
             .unwrap();
         let right = match &ended {
-            Ok(ended) => hands.is_right(ended) || judge(&plan, &fates, ended, &log.output(), false),
+            Ok(ended) => hands.is_right(ended) || judge(plan, fates, ended, &log.output(), false),
             // A socket that is open may wait for ever for a message.
             Err(_) => {
                 let is_open = matches!(hands, Hands::Accepts | Hands::Connects) && plan.room == usize::MAX;
@@ -180,26 +174,30 @@ fn handshakes_fail_at_any_byte() {
         assert!(ended.is_err() || time.as_secs() <= MOST_TIME, "{hands:?}, {plan:?}: {time:?}");
         assert!(log.is_gone(), "{hands:?}, {plan:?}");
         assert_eq!(runtime.metrics().num_alive_tasks(), 0, "{hands:?}, {plan:?}");
-    }
-    let left = before.unwrap().owned();
-    assert!(left <= TOLERANCE, "{left} bytes are left");
+    });
 }
 
 #[test]
 fn blocking_handshakes_fail_at_any_byte() {
     let _others = others();
-    let mut before = None;
-    for (index, (hands, (plan, fates))) in
-        ALL.iter().flat_map(|hands| plans(*hands).into_iter().map(|plan| (*hands, plan))).enumerate()
-    {
-        if index == 100 {
-            before = Some(Heap::now());
-        }
+    each_plan(|hands, plan, fates| {
         let (stream, log) = stream(plan.clone());
         let ended = hands.shake_blocking(stream);
-        let right = hands.is_right(&ended) || judge(&plan, &fates, &ended, &log.output(), true);
+        let right = hands.is_right(&ended) || judge(plan, fates, &ended, &log.output(), true);
         assert!(right, "{hands:?}, {plan:?}: {ended:?}");
         assert!(log.is_gone(), "{hands:?}, {plan:?}");
+    });
+}
+
+/// Runs every plan, which must leave nothing.
+fn each_plan(run: impl Fn(Hands, &Plan, &[Fate])) {
+    let mut before = None;
+    let all = ALL.iter().flat_map(|hands| plans(*hands).into_iter().map(|plan| (*hands, plan)));
+    for (index, (hands, (plan, fates))) in all.enumerate() {
+        if index == WARM {
+            before = Some(Heap::now());
+        }
+        run(hands, &plan, &fates);
     }
     let left = before.unwrap().owned();
     assert!(left <= TOLERANCE, "{left} bytes are left");

@@ -99,6 +99,14 @@ async fn a_token_may_come_as_a_subprotocol_which_is_not_agreed_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_offers_no_subprotocol_that_is_spoken_gets_none() {
+    let server = server(quiet().subprotocols(["chat"])).detached();
+    let other = try_connect(&server, |request| request.subprotocol("other").unwrap()).await.unwrap();
+    assert_eq!(other.subprotocol(), None);
+    assert_eq!(connect(&server).await.subprotocol(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_message_authenticates_in_time_or_the_connection_ends_unseen() {
     let notes = Notes::default();
     let [connected, ended] = [(); 2].map(|()| notes.clone());

@@ -110,6 +110,63 @@ async fn callbacks_hear_of_connections_messages_ends_and_failures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_in_any_hook_is_told_and_harms_nobody_else() {
+    fn panic_at(handle: &Handle, place: &str) {
+        assert!(handle.request().resource() != place, "oh no");
+    }
+    let notes = Notes::default();
+    let told = notes.clone();
+    let server = server(quiet())
+        .authenticate_by_message(|handle, _| async move {
+            panic_at(&handle, "/first");
+            Ok(())
+        })
+        .on_connect(|handle: Handle| async move {
+            panic_at(&handle, "/connect");
+            handle.join("room")?;
+            handle.send_text("in the room")?;
+            Ok::<_, BoxError>(())
+        })
+        .on_message(|handle, message| async move { handle.queue(message).map(|_| ()) })
+        .on_room(|event| panic_at(&event.connection, "/room"))
+        .on_disconnect(|handle, _| async move { panic_at(&handle, "/disconnect") })
+        .on_error(move |fault| {
+            if let Fault::Panicked(_, said) = fault {
+                told.push(said.clone());
+            }
+            panic!("here as well");
+        })
+        .detached();
+    let enter = async |resource: &str| {
+        let mut client =
+            connect_to(&server, &format!("ws://a{resource}"), 1 << 16, |request| request).await.unwrap();
+        client.send("who I am").await.unwrap();
+        client
+    };
+    let mut bystander = enter("/").await;
+    assert_eq!(hear(&mut bystander).await, "in the room");
+    for place in ["/first", "/connect"] {
+        assert_eq!(close_code(&mut enter(place).await).await, 1011, "{place}");
+        settle().await;
+        assert_eq!(notes.take(), ["oh no"], "{place}");
+    }
+    // To join and to leave are done, whoever hears of it.
+    for (place, panics) in [("/room", 2), ("/disconnect", 1)] {
+        let mut client = enter(place).await;
+        assert_eq!(hear(&mut client).await, "in the room");
+        assert_eq!(server.registry().members("room").len(), 2, "{place}");
+        client.close(CloseCode::NORMAL, "").await.unwrap();
+        settle().await;
+        assert_eq!(server.registry().members("room").len(), 1, "{place}");
+        assert_eq!(notes.take(), vec!["oh no"; panics], "{place}");
+    }
+    bystander.send("still here").await.unwrap();
+    assert_eq!(hear(&mut bystander).await, "still here");
+    drop(bystander);
+    is_empty(&server).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_others_send_arrives_while_the_handler_does_something_else() {
     let notes = Notes::default();
     let told = notes.clone();
@@ -190,6 +247,7 @@ async fn a_connection_tells_who_it_is_and_what_it_did() {
     assert!(!handle.is_open());
     assert!(handle.send_text("too late").is_err());
     assert_eq!(handle.traffic().received, 1, "it tells what it was");
+    assert_eq!(server.registry().get(handle.id()), None);
 }
 
 #[cfg(feature = "deflate")]

@@ -45,6 +45,8 @@ async fn a_broadcast_reaches_those_it_is_for_and_nobody_else() {
     }
     registry.broadcast(vec![1, 2, 3]).to_all();
     assert_eq!(ends(clients[0].recv()).await.unwrap(), Some(Message::binary(vec![1, 2, 3])));
+    handles[0].send_binary(vec![4]).unwrap();
+    assert_eq!(ends(clients[0].recv()).await.unwrap(), Some(Message::binary(vec![4])));
 }
 
 /// A policy, and what becomes of ten messages to a peer that does not read until then: queued, displaced, dropped,
@@ -120,6 +122,29 @@ async fn urgent_messages_go_before_those_that_wait() {
     }
     // What the transport and the engine have is on its way.
     assert_eq!(order, "0u123");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_ping_goes_before_what_waits() {
+    let server = server(quiet().write_buffer(1)).detached();
+    let mut client = connect_to(&server, "ws://a/", 500, |request| request).await.unwrap();
+    settle().await;
+    let handle = server.registry().list()[0].clone();
+    for number in 0..4 {
+        handle.queue(Outgoing::text(format!("{number}{}", ".".repeat(600))).urgent()).unwrap();
+        settle().await;
+    }
+    client.send(Message::Ping("there?".into())).await.unwrap();
+    settle().await;
+    let mut order = String::new();
+    while order.len() < 5 {
+        match ends(client.recv()).await.unwrap() {
+            Some(Message::Text(text)) => order.push_str(&text[..1]),
+            Some(Message::Pong(payload)) if payload == "there?" => order.push('p'),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(order, "0p123");
 }
 
 #[tokio::test(start_paused = true)]

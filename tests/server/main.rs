@@ -6,6 +6,8 @@ mod auth;
 mod basics;
 mod broadcast;
 mod churn;
+#[path = "../support/futures.rs"]
+mod futures;
 mod limits;
 mod network;
 #[cfg(feature = "client")]

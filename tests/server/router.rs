@@ -92,6 +92,33 @@ async fn messages_find_their_handlers_and_errors_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_other_types_have_a_handler() {
+    let notes = Notes::default();
+    let told = notes.clone();
+    let router = Router::new().on("known", |_, (): ()| async {}).otherwise(move |sender, data| {
+        told.push(format!("{} {data} {}", sender.kind(), sender.wants_answer()));
+        told.push(sender.message_id().unwrap_or("-"));
+        async move { if data == 7 { Err(MessageError::refuse("not 7")) } else { Ok(()) } }
+    });
+    let server = server(quiet()).router(router).detached();
+    let mut client = connect(&server).await;
+    for message in [
+        json!({"type": "known"}),
+        json!({"type": "what", "data": [1]}),
+        json!({"type": "why", "data": 7}),
+        json!({"type": "who", "id": 3}),
+        json!({"type": "where", "id": "x"}),
+    ] {
+        client.send(message.to_string()).await.unwrap();
+    }
+    assert_eq!(hear_json(&mut client).await, json!({"type": "error", "error": "not 7"}));
+    assert_eq!(hear_json(&mut client).await, json!({"type": "ack", "id": 3}));
+    assert_eq!(hear_json(&mut client).await, json!({"type": "ack", "id": "x"}));
+    let expected = ["what [1] false", "-", "why 7 false", "-", "who null true", "-", "where null true", "x"];
+    assert_eq!(notes.take(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_may_ask_back_and_an_answer_has_its_time() {
     let notes = Notes::default();
     let server = routed(&notes);

@@ -1,11 +1,17 @@
 //! Settings by name: each wrong value has its message, and the later one counts.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::time::Duration;
 
-use taut::server::Config;
+use taut::proto::CloseCode;
+use taut::server::{Compression, Config, ForwardedBy, Origins, OverRate, Rate, SlowConsumer};
+use taut::{AdmissionLimits, Networks};
 
 /// A setting, a value that it takes, and those that it does not; with what may stand there.
-const SETTINGS: [(&str, &str, &[&str], &str); 30] = [
+type Setting = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+const SETTINGS: [Setting; 38] = [
     ("address", "[::]:0", &["localhost", ":80", "1.2.3.4:x", "1.2.3.4:99999", ""], "an address and a port"),
     ("path", "/chat", &["chat", "/a?b", "/a b", ""], "a path that begins with \"/\""),
     ("max_connections", "none", &["-1", "many", "1.5", ""], "a number, or \"none\""),
@@ -41,6 +47,14 @@ const SETTINGS: [(&str, &str, &[&str], &str); 30] = [
     ("max_queued_bytes", "1MiB", &["0"], "a number of bytes from 1"),
     ("max_groups", "5", &["0"], "a number from 1"),
     ("message_rate", "100/500", &["0", "100/", "a/b", "5000000000"], "a number a second"),
+    ("byte_rate", "none", &["fast"], "a number a second"),
+    ("over_rate", "wait", &["drop"], "\"close\" or"),
+    ("health_path", "/health", &["health", "/a b", ""], "a path that begins with \"/\""),
+    ("proxy_protocol", "10.0.0.0/8, ::1", &["10.0.0.1/8", "localhost"], "networks, or \"none\""),
+    ("trusted_proxies", "127.0.0.1", &["::/129"], "networks, or \"none\""),
+    ("forwarded_by", "forwarded", &["X-Forwarded-For", ""], "\"x-forwarded-for\" or \"forwarded\""),
+    ("tls_certificate", "none", &[""], "\"none\""),
+    ("tls_key", "none", &[""], "\"none\""),
 ];
 
 fn from_vars(vars: &[(&str, &str)]) -> Result<Config, String> {
@@ -50,17 +64,7 @@ fn from_vars(vars: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn each_setting_is_taken_by_each_way_and_each_wrong_value_is_named() {
-    let more = [
-        ("byte_rate", "none", &["fast"][..], "a number a second"),
-        ("over_rate", "wait", &["drop"], "\"close\" or"),
-        ("health_path", "/health", &["health", "/a b", ""], "a path that begins with \"/\""),
-        ("proxy_protocol", "10.0.0.0/8, ::1", &["10.0.0.1/8", "localhost"], "networks, or \"none\""),
-        ("trusted_proxies", "127.0.0.1", &["::/129"], "networks, or \"none\""),
-        ("forwarded_by", "forwarded", &["X-Forwarded-For", ""], "\"x-forwarded-for\" or \"forwarded\""),
-        ("tls_certificate", "none", &[""], "\"none\""),
-        ("tls_key", "none", &[""], "\"none\""),
-    ];
-    for (name, right, wrong, expected) in SETTINGS.into_iter().chain(more) {
+    for (name, right, wrong, expected) in SETTINGS {
         let variable = format!("TAUT_SERVER_{}", name.to_ascii_uppercase());
         let mut set = Config::new();
         set.set(name, right).unwrap();
@@ -86,50 +90,87 @@ fn each_setting_is_taken_by_each_way_and_each_wrong_value_is_named() {
     }
 }
 
+/// Each with a value that is not its default.
 #[test]
-fn most_defaults_differ_from_what_is_set_here() {
-    // A setting that changed nothing would pass the test above.
-    let default = format!("{:?}", Config::new());
-    let same =
-        ["compression", "nodelay", "byte_rate", "heartbeat_interval", "heartbeat_timeout", "max_connections"];
-    let others = [
-        "auth_timeout",
-        "idle_timeout",
-        "close_timeout",
-        "keepalive",
-        "read_buffer",
-        "write_buffer",
-        "max_queued_bytes",
+fn each_name_is_that_of_its_method() {
+    let new = Config::new;
+    let admission = |limits: AdmissionLimits| new().admission(limits);
+    let limits = AdmissionLimits::new;
+    let networks = |text: &str| text.parse::<Networks>().unwrap();
+    let all = [
+        ("address", "[::]:0", new().address("[::]:0")),
+        ("path", "/chat", new().path("/chat")),
+        ("health_path", "/health", new().health_path("/health")),
+        ("proxy_protocol", "10.0.0.0/8, ::1", new().proxy_protocol(networks("10.0.0.0/8, ::1"))),
+        ("trusted_proxies", "127.0.0.1", new().trusted_proxies(networks("127.0.0.1"))),
+        ("forwarded_by", "forwarded", new().forwarded_by(ForwardedBy::Forwarded)),
+        ("max_connections", "9", admission(limits().max_connections(9))),
+        ("max_connections_from_one", "9", admission(limits().max_connections_from_one(9))),
+        ("max_handshakes", "9", admission(limits().max_handshakes(9))),
+        ("max_handshakes_from_one", "9", admission(limits().max_handshakes_from_one(9))),
+        ("max_message", "3KiB", new().max_message(3 << 10)),
+        ("max_memory", "1 GiB", new().max_memory(1 << 30)),
+        ("handshake_timeout", "1500ms", new().handshake_timeout(Duration::from_millis(1500))),
+        ("auth_timeout", "9s", new().auth_timeout(Duration::from_secs(9))),
+        ("idle_timeout", "9m", new().idle_timeout(Duration::from_secs(9 * 60))),
+        ("read_timeout", "9h", new().read_timeout(Duration::from_secs(9 * 3600))),
+        ("write_timeout", "9s", new().write_timeout(Duration::from_secs(9))),
+        ("close_timeout", "9s", new().close_timeout(Duration::from_secs(9))),
+        ("handler_timeout", "9s", new().handler_timeout(Duration::from_secs(9))),
+        ("heartbeat_interval", "none", new().heartbeat_interval(None)),
+        ("heartbeat_timeout", "9s", new().heartbeat_timeout(Duration::from_secs(9))),
+        ("nodelay", "false", new().nodelay(false)),
+        ("keepalive", "9s", new().keepalive(Duration::from_secs(9))),
+        ("read_buffer", "9", new().read_buffer(9)),
+        ("write_buffer", "9", new().write_buffer(9)),
+        ("compression", "per-message", new().compression(Compression::PerMessage)),
+        ("compression", "takeover", new().compression(Compression::Takeover)),
+        ("subprotocols", "b, a", new().subprotocols(["b", "a"])),
+        ("allowed_origins", "any", new().origins(Origins::any())),
+        ("allowed_origins", "http://a:1", new().origins(Origins::same().and(["http://a:1"]).unwrap())),
+        ("slow_consumer", "drop-oldest", new().slow_consumer(SlowConsumer::DropOldest)),
+        ("slow_consumer", "drop-newest", new().slow_consumer(SlowConsumer::DropNewest)),
+        ("slow_consumer", "conflate", new().slow_consumer(SlowConsumer::Conflate)),
+        ("slow_consumer_code", "1008", new().slow_consumer_code(CloseCode::POLICY)),
+        ("max_queued_messages", "9", new().max_queued_messages(9)),
+        ("max_queued_bytes", "9", new().max_queued_bytes(9)),
+        ("max_groups", "9", new().max_groups(9)),
+        ("message_rate", "9/99", new().message_rate(Rate::new(9, 99))),
+        ("byte_rate", "9", new().byte_rate(Rate::new(9, 9))),
+        ("over_rate", "wait", new().over_rate(OverRate::Wait)),
     ];
-    for (name, right, ..) in SETTINGS {
-        let mut config = Config::new();
-        config.set(name, right).unwrap();
-        let is_default = same.contains(&name) || others.contains(&name);
-        assert!(is_default || format!("{config:?}") != default, "{name}");
+    let default = format!("{:?}", new());
+    for (name, value, expected) in &all {
+        if *name == "compression" && cfg!(not(feature = "deflate")) {
+            continue;
+        }
+        let mut set = new();
+        set.set(name, value).unwrap();
+        assert_eq!(format!("{set:?}"), format!("{expected:?}"), "{name}");
+        assert_ne!(format!("{set:?}"), default, "{name}");
     }
-    for (name, value) in [
-        ("nodelay", "false"),
-        ("byte_rate", "1/2"),
-        ("heartbeat_interval", "1s"),
-        ("heartbeat_timeout", "1s"),
-        ("max_connections", "9"),
-        ("auth_timeout", "1s"),
-        ("idle_timeout", "1s"),
-        ("close_timeout", "1s"),
-        ("keepalive", "1s"),
-        ("read_buffer", "1"),
-        ("write_buffer", "1"),
-        ("max_queued_bytes", "1"),
-        ("over_rate", "wait"),
-        ("health_path", "/health"),
-        ("proxy_protocol", "::1"),
-        ("trusted_proxies", "::1"),
-        ("forwarded_by", "forwarded"),
-    ] {
-        let mut config = Config::new();
-        config.set(name, value).unwrap();
-        assert_ne!(format!("{config:?}"), default, "{name}");
+    // Those of TLS belong together.
+    let others = ["tls_certificate", "tls_key"];
+    for (name, ..) in SETTINGS {
+        assert!(others.contains(&name) || all.iter().any(|(there, ..)| *there == name), "{name}");
     }
+    #[cfg(feature = "rustls")]
+    {
+        let mut set = new();
+        set.set("tls_certificate", "chain.pem").unwrap();
+        set.set("tls_key", "key.pem").unwrap();
+        assert_eq!(format!("{set:?}"), format!("{:?}", new().tls("chain.pem", "key.pem")));
+    }
+}
+
+#[test]
+fn the_documentation_lists_all_of_them() {
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/settings.rs")).unwrap();
+    let cells = source.lines().filter_map(|line| line.trim().strip_prefix("/// | `")?.split('|').next());
+    let listed: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split(['`', ',', ' '])).filter(|name| !name.is_empty()).collect();
+    assert_eq!(listed, SETTINGS.iter().map(|(name, ..)| *name).collect());
 }
 
 #[test]

@@ -69,10 +69,11 @@ async fn what_does_not_end_by_the_deadline_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_comes_too_late_gets_503_and_a_dropped_shutdown_can_go_on() {
-    let server = server(quiet()).detached();
+    let server = server(quiet().health_path("/health")).detached();
     let mut open = connect(&server).await;
     settle().await;
     let mut late = stream(&server, 1 << 16);
+    let mut check = stream(&server, 1 << 16);
     {
         let plan = Shutdown::new().window(seconds(100)).deadline(seconds(1000));
         let shutdown = server.shutdown(plan);
@@ -88,6 +89,11 @@ async fn a_handshake_that_comes_too_late_gets_503_and_a_dropped_shutdown_can_go_
     tokio::io::AsyncReadExt::read_exact(&mut late, &mut head).await.unwrap();
     assert_eq!(head, *b"HTTP/1.1 503");
     drop(late);
+    check.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    ends(tokio::io::AsyncReadExt::read_to_string(&mut check, &mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("going\n"), "{answer}");
+    drop(check);
     let stopped = {
         let server = server.clone();
         tokio::spawn(async move { server.stopped().await })

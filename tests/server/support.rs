@@ -1,6 +1,5 @@
 //! Clients over streams in memory, and what they hear.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,14 +10,10 @@ use taut::proto::{CloseStatus, Message};
 use taut::server::{Builder, Config, Server};
 use taut::tokio::{Options, WebSocket, connect_over};
 use tokio::io::DuplexStream;
-use tokio::time::timeout;
+
+pub(crate) use super::futures::ends;
 
 pub(crate) type Client = WebSocket<DuplexStream>;
-
-/// Fails instead of waiting for ever: when nothing else is left to happen, the paused clock runs to this end.
-pub(crate) async fn ends<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 3600), future).await.expect("something waits for ever")
-}
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

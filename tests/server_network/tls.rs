@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use taut::proto::handshake::Accept;
 use taut::proto::{CloseCode, Message};
 use taut::tokio::rustls::crypto::{CryptoProvider, ring};
-use taut::tokio::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use taut::tokio::rustls::pki_types::{CertificateDer, ServerName};
 use taut::tokio::rustls::version::{TLS12, TLS13};
 use taut::tokio::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use taut::tokio::{Incoming, Options, ServerTls, ServerTlsStream, TlsAcceptor, accept_with, connect_over};
@@ -19,51 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::certificates::{Authority, Identity};
 use super::transport::{Turns, pair};
 use super::{ends, polled};
 
-/// An authority, and what it signs.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-    pem: String,
-}
-
-struct Identity {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-    certificate_pem: String,
-    key_pem: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let made = params.self_signed(&key).unwrap();
-        Self { issuer: Issuer::new(params, key), certificate: made.der().clone(), pem: made.pem() }
-    }
-
-    fn signs(&self) -> Identity {
-        let mut params = CertificateParams::new(["host.test".into()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "leaf");
-        let key = KeyPair::generate().unwrap();
-        let made = params.signed_by(&key, &self.issuer).unwrap();
-        Identity {
-            certificate: made.der().clone(),
-            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            certificate_pem: made.pem(),
-            key_pem: key.serialize_pem(),
-        }
-    }
-}
-
-impl Identity {
-    fn tls(&self) -> ServerTls {
-        ServerTls::from_certificate([self.certificate.clone()], self.key.clone_key()).provider(provider())
-    }
+fn tls(identity: &Identity) -> ServerTls {
+    ServerTls::from_certificate([identity.certificate.clone()], identity.key.clone_key()).provider(provider())
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -140,7 +100,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 #[tokio::test]
 async fn a_websocket_over_tls() {
     let authority = Authority::new("authority");
-    let acceptor = TlsAcceptor::new(authority.signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let connector = client(versions, &authority, None, &["http/1.1"]);
         let (near, far) = tcp().await;
@@ -195,10 +155,10 @@ async fn a_reload_takes_all_or_nothing() {
     let authority = Authority::new("authority");
     let (chain, key) = files("reload");
     let write = |identity: &Identity| {
-        fs::write(&chain, &identity.certificate_pem).unwrap();
-        fs::write(&key, &identity.key_pem).unwrap();
+        fs::write(&chain, &identity.pem[0]).unwrap();
+        fs::write(&key, &identity.pem[1]).unwrap();
     };
-    let (first, second, third) = (authority.signs(), authority.signs(), authority.signs());
+    let (first, second, third) = (authority.signs(|_| {}), authority.signs(|_| {}), authority.signs(|_| {}));
     write(&first);
     let acceptor = TlsAcceptor::new(ServerTls::from_pem_files(&chain, &key).provider(provider())).unwrap();
     let connector = client(BOTH, &authority, None, &[]);
@@ -213,7 +173,7 @@ async fn a_reload_takes_all_or_nothing() {
 
     // Half of the next one, nothing, nonsense: the last that was whole stays.
     for (break_it, part) in [
-        (Box::new(|| fs::write(&chain, &third.certificate_pem).unwrap()) as Box<dyn Fn()>, "key"),
+        (Box::new(|| fs::write(&chain, &third.pem[0]).unwrap()) as Box<dyn Fn()>, "key"),
         (Box::new(|| fs::write(&chain, "").unwrap()), "chain.pem"),
         (Box::new(|| fs::write(&chain, "-----BEGIN CERTIFICATE-----\n!").unwrap()), "chain.pem"),
         (Box::new(|| fs::write(&key, "no key").unwrap()), "key.pem"),
@@ -231,7 +191,7 @@ async fn a_reload_takes_all_or_nothing() {
     write(&third);
     acceptor.reload().unwrap();
     assert_eq!(shown(&acceptor, &connector).await, third.certificate, "the settings of before were kept");
-    acceptor.replace(first.tls()).unwrap();
+    acceptor.replace(tls(&first)).unwrap();
     acceptor.reload().unwrap();
     assert_eq!(shown(&acceptor, &connector).await, first.certificate);
 
@@ -249,12 +209,12 @@ async fn a_reload_takes_all_or_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reloads_amid_handshakes() {
     let authority = Authority::new("authority");
-    let identities = [authority.signs(), authority.signs()];
-    let acceptor = TlsAcceptor::new(identities[0].tls()).unwrap();
+    let identities = [authority.signs(|_| {}), authority.signs(|_| {})];
+    let acceptor = TlsAcceptor::new(tls(&identities[0])).unwrap();
     let connector = client(BOTH, &authority, None, &[]);
     let changing = {
         let acceptor = acceptor.clone();
-        let settings = [identities[0].tls(), identities[1].tls()];
+        let settings = [tls(&identities[0]), tls(&identities[1])];
         tokio::task::spawn_blocking(move || {
             for round in 0..200 {
                 acceptor.replace(settings[round % 2].clone()).unwrap();
@@ -273,13 +233,13 @@ async fn reloads_amid_handshakes() {
 async fn certificates_of_clients() {
     let (authority, people, strangers) =
         (Authority::new("authority"), Authority::new("people"), Authority::new("strangers"));
-    let identity = authority.signs();
+    let identity = authority.signs(|_| {});
     let (path, _) = files("clients");
     fs::write(&path, &people.pem).unwrap();
-    let required = identity.tls().client_roots([people.certificate.clone()]);
-    let (person, stranger) = (people.signs(), strangers.signs());
+    let required = tls(&identity).client_roots([people.certificate.clone()]);
+    let (person, stranger) = (people.signs(|_| {}), strangers.signs(|_| {}));
     for tls in
-        [required.clone(), identity.tls().client_roots_file(&path), required.client_certificate_optional()]
+        [required.clone(), tls(&identity).client_roots_file(&path), required.client_certificate_optional()]
     {
         let acceptor = TlsAcceptor::new(tls).unwrap();
         for versions in [&[&TLS12][..], &[&TLS13]] {
@@ -301,7 +261,7 @@ async fn certificates_of_clients() {
 #[tokio::test]
 async fn clients_without_a_certificate() {
     let (authority, people) = (Authority::new("authority"), Authority::new("people"));
-    let required = authority.signs().tls().client_roots([people.certificate.clone()]);
+    let required = tls(&authority.signs(|_| {})).client_roots([people.certificate.clone()]);
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let connector = client(versions, &authority, None, &[]);
         let acceptor = TlsAcceptor::new(required.clone()).unwrap();
@@ -317,16 +277,16 @@ async fn clients_without_a_certificate() {
         connected.unwrap();
     }
     // No authority is no way in, and is found at once.
-    let error = TlsAcceptor::new(authority.signs().tls().client_roots([])).unwrap_err();
+    let error = TlsAcceptor::new(tls(&authority.signs(|_| {})).client_roots([])).unwrap_err();
     assert_eq!(problem(&error), TlsProblem::Configuration);
 }
 
 #[tokio::test]
 async fn what_connections_are_for() {
     let authority = Authority::new("authority");
-    let identity = authority.signs();
-    let plain = TlsAcceptor::new(identity.tls()).unwrap();
-    let both = TlsAcceptor::new(identity.tls().alpn(["h2", "http/1.1"])).unwrap();
+    let identity = authority.signs(|_| {});
+    let plain = TlsAcceptor::new(tls(&identity)).unwrap();
+    let both = TlsAcceptor::new(tls(&identity).alpn(["h2", "http/1.1"])).unwrap();
     let own = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let own = own.with_no_client_auth();
     let own = own.with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key()).unwrap();
@@ -356,7 +316,7 @@ async fn what_connections_are_for() {
 #[tokio::test(start_paused = true)]
 async fn clients_that_fail() {
     let authority = Authority::new("authority");
-    let acceptor = TlsAcceptor::new(authority.signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let connector = client(versions, &Authority::new("another"), None, &[]);
         let (accepted, connected) = join(&acceptor, &connector, duplex(1 << 16)).await;
@@ -381,7 +341,7 @@ async fn clients_that_fail() {
 
 #[tokio::test(start_paused = true)]
 async fn a_health_check_can_be_told() {
-    let acceptor = TlsAcceptor::new(Authority::new("authority").signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&Authority::new("authority").signs(|_| {}))).unwrap();
     for reset in [false, true] {
         let (stream, peer) = pair(1 << 16);
         if reset {
@@ -410,7 +370,7 @@ async fn a_health_check_can_be_told() {
 #[tokio::test(start_paused = true)]
 async fn the_deadline_does_not_move() {
     let authority = Authority::new("authority");
-    let acceptor = TlsAcceptor::new(authority.signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
     let start = Instant::now();
     let (near, mut far) = duplex(1 << 16);
     let dripping = async {
@@ -452,7 +412,7 @@ async fn the_deadline_does_not_move() {
 /// A client that was refused and goes on sending is not read for longer than a close may take.
 #[tokio::test(start_paused = true)]
 async fn a_refused_client_that_goes_on() {
-    let acceptor = TlsAcceptor::new(Authority::new("authority").signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&Authority::new("authority").signs(|_| {}))).unwrap();
     let (near, mut far) = duplex(1 << 16);
     far.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let start = Instant::now();
@@ -465,7 +425,7 @@ async fn a_refused_client_that_goes_on() {
 #[tokio::test]
 async fn an_end_without_close_notify() {
     let authority = Authority::new("authority");
-    let acceptor = TlsAcceptor::new(authority.signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
     let connector = client(BOTH, &authority, None, &[]);
     let open = async |streams: (DuplexStream, DuplexStream)| {
         let (accepted, connected) = join(&acceptor, &connector, streams).await;
@@ -490,7 +450,7 @@ async fn an_end_without_close_notify() {
 #[tokio::test(start_paused = true)]
 async fn dropped_at_any_poll() {
     let authority = Authority::new("authority");
-    let acceptor = TlsAcceptor::new(authority.signs().tls()).unwrap();
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
     let connector = client(&[&TLS13], &authority, None, &[]);
     let mut drops = 0;
     loop {

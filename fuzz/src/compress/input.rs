@@ -15,7 +15,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use taut::proto::{Config, Deflate, Role};
 
-use crate::format::{LENGTHS, SIZES, encode_literal, high, index, literal, low};
+use crate::format::{LENGTHS, SIZES, encode_literal, high, index, literal, low, rest};
 
 /// A conversation from one connection to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +102,6 @@ pub struct Data {
 }
 
 impl Input {
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
-
     /// The bytes that mean this input. The numbers must come from the tables.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -198,11 +192,7 @@ impl Default for Settings {
 impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let settings = Settings::arbitrary(bytes)?;
-        let mut script = Vec::new();
-        while !bytes.is_empty() {
-            script.push(Step::arbitrary(bytes)?);
-        }
-        Ok(Self { settings, script })
+        Ok(Self { settings, script: rest(bytes, Step::arbitrary)? })
     }
 }
 

@@ -26,7 +26,7 @@ use miniz_oxide::deflate::core::{
 };
 use taut::proto::{Config, Deflate, Delivery, Role};
 
-use crate::format::{KEYS, SIZES, encode_literal, index, literal};
+use crate::format::{KEYS, SIZES, bits, encode_literal, index, literal, rest};
 use crate::input::mask;
 use crate::script::cuts_in_turn;
 
@@ -135,12 +135,6 @@ pub struct Wire {
 }
 
 impl Input {
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
-
     /// The bytes that mean this input. The numbers of the settings must come from the tables.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -359,17 +353,16 @@ impl Settings {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let bits = [
-            self.role == Role::Client,
-            !self.takeover,
-            self.text,
-            self.release,
-            self.reads,
-            self.borrows,
-            self.unfinished,
-        ];
         out.extend([
-            bits.iter().enumerate().map(|(number, &bit)| u8::from(bit) << number).sum(),
+            bits(&[
+                self.role == Role::Client,
+                !self.takeover,
+                self.text,
+                self.release,
+                self.reads,
+                self.borrows,
+                self.unfinished,
+            ]),
             index(&MESSAGES, self.max_message) | index(&SIZES, self.max_frame) << 4,
             index(&RATIOS, self.max_ratio),
         ]);
@@ -386,11 +379,7 @@ impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let settings = Settings::arbitrary(bytes)?;
         let cuts = bytes.arbitrary()?;
-        let mut script = Vec::new();
-        while !bytes.is_empty() {
-            script.push(Piece::arbitrary(bytes)?);
-        }
-        Ok(Self { settings, cuts, script })
+        Ok(Self { settings, cuts, script: rest(bytes, Piece::arbitrary)? })
     }
 }
 

@@ -25,7 +25,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use taut::proto::{Config, Deflate, Delivery};
 
-use crate::format::{SIZES, WRITES, encode_literal, high, index, literal, low};
+use crate::format::{SIZES, TAKES, WRITES, bits, encode_literal, high, index, literal, low, rest};
 use crate::input::{Payload, Take};
 
 /// Two connections, and what happens to them.
@@ -226,12 +226,6 @@ impl Input {
         Self { compression: Compression::None, closer: Closer::Client, sides: [side.clone(), side], script }
     }
 
-    /// The input that these bytes mean.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::arbitrary(&mut Unstructured::new(bytes)).expect("every string of bytes is an input")
-    }
-
     /// The bytes that mean this input. The numbers must come from the tables.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -259,15 +253,11 @@ impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let first: u8 = bytes.arbitrary()?;
         let sides = [Side::decode(bytes)?, Side::decode(bytes)?];
-        let mut script = Vec::new();
-        while !bytes.is_empty() {
-            script.push(Step::decode(bytes)?);
-        }
         Ok(Self {
             compression: COMPRESSIONS[usize::from(first & 3)],
             closer: CLOSERS[usize::from(first >> 4) % CLOSERS.len()],
             sides,
-            script,
+            script: rest(bytes, Step::decode)?,
         })
     }
 }
@@ -312,9 +302,8 @@ impl Side {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let bits = [!self.default, self.chunks, !self.auto_pong, !self.auto_close];
         out.extend([
-            bits.iter().enumerate().map(|(number, &bit)| u8::from(bit) << number).sum(),
+            bits(&[!self.default, self.chunks, !self.auto_pong, !self.auto_close]),
             index(&SIZES, self.max_message) | index(&SIZES, self.max_queued) << 4,
             index(&SIZES, self.fragment_above) | index(&SIZES, self.deflate_above) << 4,
             index(&SIZES, self.copy_below) | index(&SIZES, self.share_above) << 4,
@@ -330,9 +319,9 @@ impl Step {
             0 => Action::Send {
                 text: bit(0),
                 way: WAYS[usize::from(how >> 1 & 7) % WAYS.len()],
-                payload: decode_payload(bit(4), bytes)?,
+                payload: Payload::decode(bit(4), bytes)?,
             },
-            1 => Action::Fragment { text: bit(0), last: bit(1), payload: decode_payload(bit(4), bytes)? },
+            1 => Action::Fragment { text: bit(0), last: bit(1), payload: Payload::decode(bit(4), bytes)? },
             2 => Action::Control { pong: bit(0), payload: literal(bytes)? },
             3 => Action::Close { code: how & 15, reason: literal(bytes)? },
             4 => Action::Write {
@@ -363,12 +352,12 @@ impl Step {
         let mut put = |kind: u8, how: u8| out.extend([kind | (self.who as u8) << 7, how]);
         match &self.action {
             Action::Send { text, way, payload } => {
-                put(0, u8::from(*text) | index(&WAYS, *way) << 1 | is_filled(payload) << 4);
-                encode_payload(payload, out);
+                put(0, u8::from(*text) | index(&WAYS, *way) << 1 | payload.is_filled() << 4);
+                payload.encode(out);
             }
             Action::Fragment { text, last, payload } => {
-                put(1, u8::from(*text) | u8::from(*last) << 1 | is_filled(payload) << 4);
-                encode_payload(payload, out);
+                put(1, u8::from(*text) | u8::from(*last) << 1 | payload.is_filled() << 4);
+                payload.encode(out);
             }
             Action::Control { pong, payload } => {
                 put(2, u8::from(*pong));
@@ -405,23 +394,3 @@ const WAYS: [Way; 4] = [Way::Owned, Way::Borrowed, Way::Prepared, Way::PreparedA
 const WRITE_WAYS: [WriteWay; 3] = [WriteWay::Chunk, WriteWay::Vectored, WriteWay::Pop];
 const READ_WAYS: [ReadWay; 5] =
     [ReadWay::Feed, ReadWay::Input, ReadWay::LargeInput, ReadWay::Taken, ReadWay::Lent];
-const TAKES: [Take; 3] = [Take::Owned, Take::Borrowed, Take::Halves];
-
-const fn is_filled(payload: &Payload) -> u8 {
-    matches!(payload, Payload::Filled { .. }) as u8
-}
-
-fn decode_payload(filled: bool, bytes: &mut Unstructured<'_>) -> arbitrary::Result<Payload> {
-    if !filled {
-        return Ok(Payload::Literal(literal(bytes)?));
-    }
-    let filled: u8 = bytes.arbitrary()?;
-    Ok(Payload::Filled { length: filled & 15, filling: filled >> 4 })
-}
-
-fn encode_payload(payload: &Payload, out: &mut Vec<u8>) {
-    match payload {
-        Payload::Literal(bytes) => encode_literal(bytes, out),
-        Payload::Filled { length, filling } => out.push(length | filling << 4),
-    }
-}

@@ -244,6 +244,15 @@ impl Client {
         Box::pin(async move { self.options.observer.outcome(Role::Client, self.journey(uri).await) })
     }
 
+    /// The same client, with this [`Options::ping_interval`] if it has none.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_heartbeat(mut self, interval: Duration) -> Self {
+        if self.options.pace.ping_interval == Duration::MAX {
+            self.options = self.options.ping_interval(interval);
+        }
+        self
+    }
+
     /// The same with other options, no redirects, and a request that is made here.
     pub(in crate::tokio) async fn connect_prepared(
         &self,

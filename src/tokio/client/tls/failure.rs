@@ -7,13 +7,14 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Cause};
 
-use super::verify::{NotTheOne, SelfSigned};
+use super::verify::Refused;
 use crate::error::Error;
 use crate::network_error::{TlsError, TlsProblem};
+use crate::tokio::cryptography::{cause_of, problem_of_either_end};
 
 /// Why the handshake of TLS with `host` failed.
 pub(super) fn explained(error: io::Error, host: &str) -> Error {
-    if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<Cause>()) {
+    if let Some(cause) = cause_of(&error) {
         return TlsError::new(problem(cause), host, Some(Box::new(cause.clone()))).into();
     }
     if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -24,9 +25,8 @@ pub(super) fn explained(error: io::Error, host: &str) -> Error {
 
 /// Whether the server speaks nothing of what was offered (RFC 7301 §3.2).
 pub(super) fn is_no_protocol(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Cause>());
     matches!(
-        cause,
+        cause_of(error),
         Some(Cause::AlertReceived(AlertDescription::NoApplicationProtocol) | Cause::NoApplicationProtocol)
     )
 }
@@ -34,9 +34,7 @@ pub(super) fn is_no_protocol(error: &io::Error) -> bool {
 /// An error from above TLS: a server of TLS 1.3 tells what it thinks of our certificate once we believe to be done.
 pub(in super::super) fn told_by(error: Error, host: &str) -> Error {
     match error {
-        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Cause>()) => {
-            explained(error, host)
-        }
+        Error::Io(error) if cause_of(&error).is_some() => explained(error, host),
         error => error,
     }
 }
@@ -54,8 +52,11 @@ fn problem(cause: &Cause) -> TlsProblem {
             }
             CertificateError::Revoked => TlsProblem::Revoked,
             CertificateError::UnknownIssuer => TlsProblem::Untrusted,
-            CertificateError::Other(other) if other.0.is::<SelfSigned>() => TlsProblem::SelfSigned,
-            CertificateError::Other(other) if other.0.is::<NotTheOne>() => TlsProblem::NotTheOne,
+            CertificateError::Other(other) => match other.0.downcast_ref() {
+                Some(Refused::SelfSigned) => TlsProblem::SelfSigned,
+                Some(Refused::NotTheOne) => TlsProblem::NotTheOne,
+                None => TlsProblem::Certificate,
+            },
             _ => TlsProblem::Certificate,
         },
         Cause::NoCertificatesPresented => TlsProblem::Certificate,
@@ -69,15 +70,6 @@ fn problem(cause: &Cause) -> TlsProblem {
             | Alert::UnknownCA
             | Alert::AccessDenied,
         ) => TlsProblem::ClientCertificate,
-        Cause::AlertReceived(
-            Alert::HandshakeFailure
-            | Alert::ProtocolVersion
-            | Alert::InsufficientSecurity
-            | Alert::NoApplicationProtocol,
-        )
-        | Cause::PeerIncompatible(_)
-        | Cause::NoApplicationProtocol => TlsProblem::NothingInCommon,
-        Cause::InvalidMessage(_) => TlsProblem::NotTls,
-        _ => TlsProblem::Other,
+        _ => problem_of_either_end(cause),
     }
 }

@@ -32,17 +32,31 @@ pub(super) fn platform(
 #[derive(Debug)]
 pub(super) struct Explained(pub(super) Arc<dyn ServerCertVerifier>);
 
-/// Why a certificate was not accepted: it is its own issuer.
-#[derive(Debug)]
-pub(super) struct SelfSigned;
+/// Why a certificate was not accepted, where rustls has no word for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refused {
+    /// It is its own issuer.
+    SelfSigned,
+    /// Only others are accepted.
+    NotTheOne,
+}
 
-impl fmt::Display for SelfSigned {
+impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("certificate is signed by itself")
+        f.write_str(match self {
+            Self::SelfSigned => "certificate is signed by itself",
+            Self::NotTheOne => "certificate is not the accepted one",
+        })
     }
 }
 
-impl core::error::Error for SelfSigned {}
+impl core::error::Error for Refused {}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refused))).into()
+    }
+}
 
 impl ServerCertVerifier for Explained {
     fn verify_server_cert(
@@ -59,7 +73,7 @@ impl ServerCertVerifier for Explained {
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
                 if is_own_issuer(certificate) =>
             {
-                CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
+                Refused::SelfSigned.into()
             }
             error => error,
         })
@@ -92,18 +106,6 @@ fn is_own_issuer(certificate: &CertificateDer<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate).is_ok_and(|found| found.issuer() == found.subject())
 }
 
-/// Why a certificate was not accepted: only others are.
-#[derive(Debug)]
-pub(super) struct NotTheOne;
-
-impl fmt::Display for NotTheOne {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("certificate is not the accepted one")
-    }
-}
-
-impl core::error::Error for NotTheOne {}
-
 /// Certificates by their bytes, or all of them. The server still has to have the key.
 #[derive(Debug)]
 pub(super) struct Unverified {
@@ -127,9 +129,7 @@ impl ServerCertVerifier for Unverified {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.accepted {
-            Some(accepted) if !accepted.contains(certificate) => {
-                Err(CertificateError::Other(OtherError(Arc::new(NotTheOne))).into())
-            }
+            Some(accepted) if !accepted.contains(certificate) => Err(Refused::NotTheOne.into()),
             _ => Ok(ServerCertVerified::assertion()),
         }
     }

@@ -8,10 +8,11 @@ use tokio_rustls::rustls::{AlertDescription, Error as Cause};
 
 use crate::error::Error;
 use crate::network_error::{TlsError, TlsProblem};
+use crate::tokio::cryptography::{cause_of, problem_of_either_end};
 
 /// Why the handshake of TLS with a client failed.
 pub(super) fn explained(error: io::Error) -> Error {
-    if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<Cause>()) {
+    if let Some(cause) = cause_of(&error) {
         return TlsError::with_client(problem(cause), cause.clone()).into();
     }
     if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -35,15 +36,6 @@ fn problem(cause: &Cause) -> TlsProblem {
             // A signature that is not of the authority it names.
             | Alert::DecryptError,
         ) => TlsProblem::ServerCertificate,
-        Cause::AlertReceived(
-            Alert::HandshakeFailure
-            | Alert::ProtocolVersion
-            | Alert::InsufficientSecurity
-            | Alert::NoApplicationProtocol,
-        )
-        | Cause::PeerIncompatible(_)
-        | Cause::NoApplicationProtocol => TlsProblem::NothingInCommon,
-        Cause::InvalidMessage(_) => TlsProblem::NotTls,
-        _ => TlsProblem::Other,
+        _ => problem_of_either_end(cause),
     }
 }
