@@ -153,7 +153,8 @@ impl Hub {
 
     /// Something was missed: clients come back, and are given it or told that it is gone.
     fn recover_all(&self) {
-        for connection in self.everybody().iter() {
+        // Those as well who are on their way in: their inbox may have a hole already.
+        for connection in self.registry.get().map(Registry::list).unwrap_or_default().iter() {
             close(connection, CloseCode::RESTART.get(), "messages were missed here: come back, and recover");
         }
         if let Some(cluster) = &self.cluster {
