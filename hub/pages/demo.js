@@ -8,7 +8,9 @@ const rooms = new Map();
 const unacknowledged = new Map();
 let socket = null, wanted = false, attempts = 0, current = null, user = null, timer = null;
 
-at("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.hostname}:${document.body.dataset.port || 9001}/ws`;
+/** Behind a proxy, at a usual port, WebSockets are at the same one. */
+const host = location.port ? `${location.hostname}:${document.body.dataset.port}` : location.host;
+at("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${host}/ws`;
 /** Whoever started the hub has the token from it: a fragment is sent to nobody. */
 const given = new URLSearchParams(location.hash.slice(1)).get("token");
 at("user").value = `guest-${Math.floor(Math.random() * 1000)}`;

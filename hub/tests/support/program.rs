@@ -15,7 +15,7 @@ use super::{API_TOKEN, Peer, Scratch, request};
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: String,
-    api: SocketAddr,
+    pub(crate) api: SocketAddr,
 }
 
 impl Program {
