@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use taut_hub::auth::{KeySource, own_token};
 use taut_hub::config::{Config, Secret};
-use taut_hub::serve;
+use taut_hub::serve::{self, Running};
 use tracing_subscriber::EnvFilter;
 
 /// Messages in real time.
@@ -90,29 +90,40 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
     config.api_token = config.api_token.or_else(|| api_token.clone());
     let keys = config.keys.clone();
     let running = serve::start(config).await?;
-    if let Some(address) = running.address() {
-        println!("WebSockets: ws://{address}/ws");
-    }
-    match running.api_address() {
-        Some(address) => println!("HTTP API, demo and dashboard: http://{address}"),
-        None => tracing::info!("there is no HTTP API: set api.token_file for one"),
-    }
-    if let Some(address) = running.api_address() {
-        if let Some(KeySource::Own(secret)) = &keys {
-            println!("No keys are set (auth.key_file), so this run has its own. For a day these let in:");
-            for user in ["ana", "bob"] {
-                println!("  {user}: http://{address}/#token={}", own_token(secret, user, DAY)?);
-            }
-        }
-        if let Some(token) = &api_token {
-            println!(
-                "The dashboard, and the token of the HTTP API: http://{address}/dashboard#token={}",
-                token.reveal()
-            );
-        }
-    }
+    // Who started it may have closed the output.
+    let _ = greet(&mut std::io::stdout().lock(), &running, keys.as_ref(), api_token.as_ref());
     let drained = running.run().await?;
     tracing::info!(?drained, "ended");
+    Ok(())
+}
+
+/// Says where it listens, and how to come in if nobody else could say.
+fn greet(
+    out: &mut impl Write,
+    running: &Running,
+    keys: Option<&KeySource>,
+    api_token: Option<&Secret>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if let Some(address) = running.address() {
+        writeln!(out, "WebSockets: ws://{address}/ws")?;
+    }
+    let Some(address) = running.api_address() else {
+        return Ok(writeln!(out, "There is no HTTP API: set api.token_file for one.")?);
+    };
+    writeln!(out, "HTTP API, demo and dashboard: http://{address}")?;
+    if let Some(KeySource::Own(secret)) = keys {
+        writeln!(out, "No keys are set (auth.key_file), so this run has its own. For a day these let in:")?;
+        for user in ["ana", "bob"] {
+            writeln!(out, "  {user}: http://{address}/#token={}", own_token(secret, user, DAY)?)?;
+        }
+    }
+    if let Some(token) = api_token {
+        let token = token.reveal();
+        writeln!(
+            out,
+            "The dashboard, with the token of the HTTP API: http://{address}/dashboard#token={token}"
+        )?;
+    }
     Ok(())
 }
 

@@ -293,9 +293,14 @@ impl Session {
         let data = json!({ "expires": identity.expires });
         self.handle.insert(identity.clone());
         let barred = self.hub.store.is_barred(identity.user.clone(), identity.token.clone()).await;
-        if barred.unwrap_or(true) {
+        if !matches!(barred, Ok(false)) {
             self.handle.insert((*self.identity).clone());
-            return Err(Refused(TokenError::Barred.code(), TokenError::Barred.to_string()));
+            return Err(match barred {
+                Ok(_) => Refused(TokenError::Barred.code(), TokenError::Barred.to_string()),
+                Err(_) => {
+                    Refused("not_read", "it cannot be looked up whether you are barred: try again".into())
+                }
+            });
         }
         self.identity = Arc::new(identity);
         self.warned = false;

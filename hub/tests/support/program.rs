@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,11 +29,31 @@ impl Program {
         command.env("TAUT_HUB_API_TOKEN", API_TOKEN).env("RUST_LOG", "error").stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut said = lines.map(|line| line.unwrap().split("://").nth(1).unwrap_or_default().to_owned());
-        let (address, api) = (said.next().unwrap(), said.next().unwrap());
-        let program = Self { child, address: address.replace("/ws", ""), api: api.parse().unwrap() };
+        let said: Vec<_> = lines.take(2).map(Result::unwrap).collect();
+        let program = Self::of(child, &said[0], &said[1]);
         assert_eq!(request(program.api, "GET", "/ready", None, "").await.0, 200);
         program
+    }
+
+    /// One that runs, and said these lines.
+    pub(crate) fn of(child: Child, address: &str, api: &str) -> Self {
+        let [address, api] = [address, api].map(|line| line.split("://").nth(1).unwrap());
+        Self { child, address: address.replace("/ws", ""), api: api.parse().unwrap() }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let number = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &number]).status().unwrap().success());
+    }
+
+    /// How it ended by itself.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn connect(&self, query: &str) -> Peer {
