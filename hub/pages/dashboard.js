@@ -19,7 +19,7 @@ const CHARTS = [
   ["Connections", (now) => now.connections],
   ["Received, messages a second", (now, before) => rate(now, before, (s) => s.messages.received)],
   ["Delivered, messages a second", (now, before) => rate(now, before, (s) => s.messages.delivered)],
-  ["Answer of the API, ms", (now) => now.took],
+  ["Storing a message, ms", (now, before) => storing(now, before)],
   ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
   ["Rooms", (now) => now.rooms],
 ];
@@ -39,9 +39,7 @@ if (token) watch();
 async function watch() {
   clearTimeout(timer);
   try {
-    const began = performance.now();
     const stats = await ask("/ws/stats");
-    stats.took = performance.now() - began;
     stats.at = Date.now();
     samples.push(stats);
     samples.splice(0, samples.length - SAMPLES);
@@ -104,6 +102,12 @@ function chart(canvas, values) {
   context.fillStyle = style.getPropertyValue("--soft");
   context.font = "12px system-ui, sans-serif";
   context.fillText(`${(values.at(-1) ?? 0).toFixed(1)}   most ${(Math.max(0, ...values)).toFixed(1)}`, 0, 12);
+}
+
+/** Of those between two samples; without any, nothing is drawn. */
+function storing({ messages: now }, before) {
+  const count = before ? now.stored + now.duplicate - before.messages.stored - before.messages.duplicate : 0;
+  return count > 0 ? (now.storing_microseconds - before.messages.storing_microseconds) / count / 1000 : NaN;
 }
 
 function rate(now, before, count) { return before ? Math.max(0, (count(now) - count(before)) / ((now.at - before.at) / 1000)) : NaN; }

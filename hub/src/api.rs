@@ -189,6 +189,7 @@ async fn stats(State(api): Shared) -> Answer {
             "duplicate": metrics.duplicates.get(),
             "delivered": metrics.delivered.get(),
             "lost": metrics.lost.get(),
+            "storing_microseconds": metrics.storing.get(),
         },
         "ended": BTreeMap::from(ended),
     })))

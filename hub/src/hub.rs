@@ -122,9 +122,9 @@ impl Hub {
             room,
             seq: None,
         };
+        let began = Instant::now();
         let appended = self.store.append(stream, message).await?;
-        let counter = if appended.duplicate { &self.metrics.duplicates } else { &self.metrics.stored };
-        counter.inc();
+        self.metrics.store(began.elapsed(), appended.duplicate);
         Ok(appended)
     }
 

@@ -2,11 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// Counters and gauges.
@@ -19,6 +22,9 @@ pub struct Metrics {
     pub(crate) lost: Counter,
     pub(crate) stored: Counter,
     pub(crate) duplicates: Counter,
+    /// How long storing took, all together, in microseconds.
+    pub(crate) storing: Counter,
+    storing_times: Histogram,
     pub(crate) refused: Family<Reason, Counter>,
     pub(crate) ended: Family<Reason, Counter>,
     pub(crate) connections: Gauge,
@@ -43,6 +49,8 @@ impl Metrics {
             lost: Counter::default(),
             stored: Counter::default(),
             duplicates: Counter::default(),
+            storing: Counter::default(),
+            storing_times: Histogram::new(exponential_buckets(0.0001, 4.0, 9)),
             refused: Family::default(),
             ended: Family::default(),
             connections: Gauge::default(),
@@ -61,6 +69,11 @@ impl Metrics {
         registry.register("messages_lost", "Messages that a receiver did not take", metrics.lost.clone());
         registry.register("messages_stored", "Messages that were stored", metrics.stored.clone());
         registry.register("messages_duplicate", "Messages that had come before", metrics.duplicates.clone());
+        registry.register(
+            "storing_seconds",
+            "How long storing a message took",
+            metrics.storing_times.clone(),
+        );
         registry.register("refused", "Tokens and messages that were refused", metrics.refused.clone());
         registry.register("connections_ended", "How connections ended", metrics.ended.clone());
         registry.register("connections", "Authenticated connections", metrics.connections.clone());
@@ -68,6 +81,14 @@ impl Metrics {
         registry.register("rooms", "Rooms that somebody is in", metrics.rooms.clone());
         registry.register("resident_memory_bytes", "Memory of the process", metrics.memory.clone());
         metrics
+    }
+
+    /// A message was stored, which took so long.
+    pub(crate) fn store(&self, time: Duration, is_duplicate: bool) {
+        let counter = if is_duplicate { &self.duplicates } else { &self.stored };
+        counter.inc();
+        self.storing.inc_by(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.storing_times.observe(time.as_secs_f64());
     }
 
     pub(crate) fn refuse(&self, reason: &'static str) {

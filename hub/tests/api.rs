@@ -173,7 +173,12 @@ async fn answers_are_as_the_document_says() {
         }
     }
     let (_, _, metrics) = request(hub.api_address().unwrap(), "GET", "/metrics", Some(API_TOKEN), "").await;
-    assert!(metrics.contains("taut_hub_connections 1\n") && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(
+        metrics.contains("taut_hub_connections 1\n")
+            && metrics.contains("taut_hub_storing_seconds_bucket{")
+            && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
