@@ -58,9 +58,16 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
     let hub = Arc::new(Hub::of_nodes(store, bus, verifier, config.clients.clone(), cluster));
 
     let mut settings = config.server.clone();
-    if (config.development || config.has_own_keys) && !config.has_origins {
+    let listener = match &config.api_token {
+        Some(_) => Some(listen(config.api_address).await?),
+        None => None,
+    };
+    if let Some(listener) = &listener
+        && (config.development || config.has_own_keys)
+        && !config.has_origins
+    {
         // The pages come from the other listener.
-        let port = config.api_address.port();
+        let port = listener.local_addr()?.port();
         settings.set("allowed_origins", &format!("http://127.0.0.1:{port}, http://localhost:{port}"))?;
     }
     let (deciding, serving, ending) = (hub.clone(), hub.clone(), hub.clone());
@@ -92,10 +99,8 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
         tasks.push(tokio::spawn(refresh_keys(hub.clone(), config.key_refresh)));
     }
     let port = server.address().map_or(0, |address| address.port());
-    let api = match config.api_token {
-        Some(token) => Some(start_api(config.api_address, hub.clone(), token, port).await?),
-        None => None,
-    };
+    let api = listener.zip(config.api_token);
+    let api = api.map(|(listener, token)| start_api(listener, hub.clone(), token, port)).transpose()?;
     Ok(Running { server: Arc::new(server), api, hub, tasks })
 }
 
@@ -193,11 +198,13 @@ async fn store(
     Ok((Arc::new(opened?), bus))
 }
 
-async fn start_api(address: SocketAddr, hub: Arc<Hub>, token: Secret, port: u16) -> io::Result<RunningApi> {
-    let listener = TcpListener::bind(address).await;
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let wrap =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-    let listener = listener.map_err(wrap)?;
+    TcpListener::bind(address).await.map_err(wrap)
+}
+
+fn start_api(listener: TcpListener, hub: Arc<Hub>, token: Secret, port: u16) -> io::Result<RunningApi> {
     let address = listener.local_addr()?;
     let api = Arc::new(Api::new(hub, token));
     let router = api::router(api.clone(), port);

@@ -21,8 +21,13 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it on free ports, and waits until it takes connections.
     pub(crate) async fn start(settings: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", "127.0.0.1:0", settings).await
+    }
+
+    /// Starts it at these addresses.
+    pub(crate) async fn start_at(address: &str, api: &str, settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
-        command.args(["serve", "--address=127.0.0.1:0", "--api-address=127.0.0.1:0"]);
+        command.args(["serve", "--address", address, "--api-address", api]);
         for setting in settings {
             command.arg("--set").arg(setting);
         }
