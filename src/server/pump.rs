@@ -10,7 +10,7 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::time::{Instant, Sleep, sleep_until};
+use ::tokio::time::{Instant, Sleep, sleep, sleep_until};
 use futures_core::Stream;
 use futures_sink::Sink;
 
@@ -21,7 +21,7 @@ use super::outcome::{By, Outcome};
 use super::outgoing::{Outgoing, Payload};
 use super::rate::Bucket;
 use crate::error::Error;
-use crate::proto::{CloseCode, CloseFrame, Message};
+use crate::proto::{CloseCode, CloseFrame, Message, State};
 use crate::tokio::WebSocket;
 
 /// What came of moving messages.
@@ -34,6 +34,15 @@ pub(super) enum Step {
     Ended(Outcome),
     /// It did, and so does its handler.
     Aborted(Outcome),
+}
+
+/// What came of a read.
+enum Came {
+    /// A message for the handler.
+    Given,
+    /// Something else.
+    Other,
+    End,
 }
 
 /// A socket, and what is done for it beside its handler.
@@ -53,8 +62,9 @@ pub(super) struct Pump<S> {
     by: Option<By>,
     /// Nobody takes messages any more.
     discards: bool,
-    /// The stream takes nothing any more.
-    broken: bool,
+    /// How long the handler may take for what came before, once the stream takes nothing any more.
+    handler_timeout: Duration,
+    broken: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
@@ -71,7 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             wait_until: None,
             by: None,
             discards: false,
-            broken: false,
+            handler_timeout: config.handler_timeout,
+            broken: None,
         }
     }
 
@@ -93,18 +104,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             if reads {
                 match self.poll_read(cx) {
                     // The answer joins what is to be written.
-                    Poll::Ready(Ok(true)) if self.handle.inbox().message.is_some() => return Step::Turn,
-                    Poll::Ready(Ok(true)) => continue,
-                    Poll::Ready(Ok(false)) => return Step::Ended(self.end(By::Transport, None)),
+                    Poll::Ready(Ok(Came::Given)) => return Step::Turn,
+                    Poll::Ready(Ok(Came::Other)) => continue,
+                    Poll::Ready(Ok(Came::End)) => return Step::Ended(self.end(By::Transport, None)),
                     Poll::Ready(Err(error)) => return Step::Ended(self.end(By::of(&error), Some(error))),
                     Poll::Pending => {}
                 }
-            } else if let Some(socket) = &mut self.socket
-                && !self.broken
-                && let Poll::Ready(Err(_)) = Pin::new(socket).poll_flush(cx)
-            {
-                // Reading tells how it ended, once the handler took what came before.
-                self.broken = true;
+            } else if self.poll_unread(cx).is_ready() {
+                self.discards = true;
+                continue;
             }
             if self.poll_wait(cx).is_pending() && self.rest(reads, cx) {
                 return Step::Rest;
@@ -200,17 +208,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         }
     }
 
-    /// Reads one message; false at the end.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
-        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(false)) };
+    /// Reads one message.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Came, Error>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(Came::End)) };
         let message = match Pin::new(socket).poll_next(cx) {
             Poll::Ready(Some(Ok(message))) => message,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            Poll::Ready(None) => return Poll::Ready(Ok(Came::End)),
             Poll::Pending => return Poll::Pending,
         };
         match message {
-            Message::Text(_) | Message::Binary(_) => self.receive(message),
+            Message::Text(_) | Message::Binary(_) => {
+                if self.receive(message) {
+                    return Poll::Ready(Ok(Came::Given));
+                }
+            }
             Message::Pong(_) => {
                 if let Some(time) = self.socket.as_ref().and_then(WebSocket::round_trip) {
                     // Zero stands for "not measured".
@@ -225,10 +237,30 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                 self.handle.outbox().forget();
             }
         }
-        Poll::Ready(Ok(true))
+        Poll::Ready(Ok(Came::Other))
     }
 
-    fn receive(&mut self, message: Message) {
+    /// Writes, while nothing is read. Ready once the connection failed and the handler does not take what came before:
+    /// else reading tells how it ended.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = &mut self.socket else { return Poll::Pending };
+        if self.broken.is_none() {
+            let flushed = Pin::new(&mut *socket).poll_flush(cx);
+            let is_open = socket.with_connection(|connection| connection.state() == State::Open);
+            if is_open && !matches!(flushed, Poll::Ready(Err(_))) {
+                return Poll::Pending;
+            }
+        }
+        if self.handle.inbox().message.is_none() {
+            // It took it, or the peer is to wait.
+            self.broken = None;
+            return Poll::Pending;
+        }
+        self.broken.get_or_insert_with(|| Box::pin(sleep(self.handler_timeout))).as_mut().poll(cx)
+    }
+
+    /// Whether the handler gets it.
+    fn receive(&mut self, message: Message) -> bool {
         let len = match &message {
             Message::Text(text) => text.len(),
             Message::Binary(bytes) => bytes.len(),
@@ -241,19 +273,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             self.handle
                 .close_now(frame(CloseCode::POLICY, "too many messages: send fewer a second"), By::Rate);
             self.discards = true;
-            return;
+            return false;
         }
         let mut inbox = self.handle.inbox();
         // While it closes, what nobody takes is dropped.
         if self.discards || inbox.message.is_some() {
-            return;
+            return false;
         }
         inbox.message = Some(message);
+        self.broken = None;
         let waker = inbox.waker.take();
         drop(inbox);
         if let Some(waker) = waker {
             waker.wake();
         }
+        true
     }
 
     /// Whether the peer may send this now, or may be made to wait for what follows.

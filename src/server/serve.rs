@@ -316,9 +316,11 @@ struct Run<'a, S> {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Run<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
+            let mut turn = false;
             if self.outcome.is_none() {
                 match self.pump.poll(cx) {
-                    Step::Turn | Step::Rest => {}
+                    Step::Turn => turn = true,
+                    Step::Rest => {}
                     Step::Ended(outcome) => self.ended(outcome),
                     Step::Aborted(outcome) => {
                         self.handler = None;
@@ -342,8 +344,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Run<'_, S> {
                     self.core.hooks.fault(&Fault::Lingered(self.handle.id()));
                 }
                 (Some(_), _) => {}
-                // The handler took or sent something: there is more to do.
-                (None, _) if self.handle.outbox().waker.is_none() => continue,
+                // The socket was not read to its end, or the handler took or sent something: there is more to do.
+                (None, _) if turn || self.handle.outbox().waker.is_none() => continue,
                 (None, _) => return Poll::Pending,
             }
             if let Some(outcome) = self.outcome.take() {
