@@ -163,6 +163,8 @@ impl Builder {
 
     /// Listens on the address of the settings, and serves what comes.
     ///
+    /// **Cancel safety.** Dropping the future leaves nothing behind.
+    ///
     /// # Errors
     /// The address cannot be listened on, or [`Config::tls`] cannot be had: then the [`Error`](crate::Error) that says why
     /// is inside.

@@ -165,32 +165,6 @@ async fn who_sends_much_can_wait_for_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_dropped_sends_nothing_and_the_others_arrive() {
-    let server = server(quiet().max_queued_messages(2).write_buffer(1)).detached();
-    let mut client = connect_to(&server, "ws://a/", 200, |request| request).await.unwrap();
-    settle().await;
-    let handle = server.registry().list()[0].clone();
-    for number in 0..3 {
-        handle.send_text(format!("{number}{}", ".".repeat(300))).unwrap();
-        settle().await;
-    }
-    for _ in 0..3 {
-        assert!(!is_done_at_once(handle.send("never")));
-    }
-    for number in ["0", "1", "2"] {
-        assert_eq!(hear(&mut client).await[..1], *number);
-    }
-    handle.send("after").await.unwrap();
-    assert_eq!(hear(&mut client).await, "after");
-}
-
-/// Polls a future once, and drops it.
-fn is_done_at_once(future: impl std::future::Future) -> bool {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    std::pin::pin!(future).poll(&mut cx).is_ready()
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_peer_that_never_reads_is_given_up() {
     let server =
         server(quiet().write_timeout(seconds(20)).slow_consumer(SlowConsumer::DropOldest)).detached();
