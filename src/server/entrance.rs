@@ -61,16 +61,28 @@ impl Listen for UnixListener {
     }
 }
 
-/// Accepts for ever.
-pub(super) async fn accept<L, S, F>(
-    core: &Arc<Core>,
-    listener: L,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
-) where
-    L: Listen,
+/// What is made of each stream before it is served.
+pub(super) trait Wrap<T>: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn wrap(&self, stream: T, peer: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl<T, S, F, W> Wrap<T> for W
+where
+    W: Fn(T, SocketAddr) -> F + Send + Sync + 'static,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
+    type Stream = S;
+
+    fn wrap(&self, stream: T, peer: SocketAddr) -> impl Future<Output = io::Result<S>> + Send {
+        self(stream, peer)
+    }
+}
+
+/// Accepts for ever.
+pub(super) async fn accept<L: Listen>(core: &Arc<Core>, listener: L, wrap: Arc<impl Wrap<L::Stream>>) {
     let mut pause = SHORTEST_PAUSE;
     loop {
         let (stream, peer) = match Listen::accept(&listener).await {
@@ -94,24 +106,20 @@ pub(super) async fn accept<L, S, F>(
                 continue;
             }
         };
-        core.tasks.spawn(enter::<L, S, F>(core.clone(), stream, address, admitted, wrap.clone()));
+        core.tasks.spawn(enter::<L, _>(core.clone(), stream, address, admitted, wrap.clone()));
     }
 }
 
 /// Brings a connection to its handshake, and serves it.
-async fn enter<L, S, F>(
+async fn enter<L: Listen, W: Wrap<L::Stream>>(
     core: Arc<Core>,
     stream: L::Stream,
     peer: SocketAddr,
     admitted: Admitted,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
-) where
-    L: Listen,
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-{
+    wrap: Arc<W>,
+) {
     // On the heap until it is done: a task keeps the room of all that it ever waits for.
-    let prepared = Box::pin(prepare::<L, S, F>(&core, stream, peer, admitted, wrap)).await;
+    let prepared = Box::pin(prepare::<L, W>(&core, stream, peer, admitted, wrap)).await;
     let Entered { stream, address, admitted, left } = match prepared {
         Ok(entered) => entered,
         Err(fault) => return fault.iter().for_each(|fault| core.hooks.fault(fault)),
@@ -140,17 +148,13 @@ struct Entered<S> {
 }
 
 /// Without a fault if nobody was there.
-async fn prepare<L, S, F>(
+async fn prepare<L: Listen, W: Wrap<L::Stream>>(
     core: &Core,
     stream: L::Stream,
     peer: SocketAddr,
     mut admitted: Admitted,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F>,
-) -> Result<Entered<S>, Option<Fault>>
-where
-    L: Listen,
-    F: Future<Output = io::Result<S>>,
-{
+    wrap: Arc<W>,
+) -> Result<Entered<W::Stream>, Option<Fault>> {
     let failed = |error| Some(Fault::Stream(peer, error));
     L::set_up(&stream, &core.config).map_err(failed)?;
     let mut options = core.options;
@@ -163,7 +167,7 @@ where
     if address != peer && !core.config.trusted_proxies.contains(address.ip()) {
         admitted.came_from(address.ip()).map_err(|refused| Some(Fault::Refused(address, refused)))?;
     }
-    let wrapped = timeout(core.config.handshake_timeout, wrap(stream, address)).await;
+    let wrapped = timeout(core.config.handshake_timeout, wrap.wrap(stream, address)).await;
     let stream = wrapped.map_err(|late| failed(late.into()))?.map_err(failed)?;
     Ok(Entered { stream, address, admitted, left: options.handshake_timeout })
 }

@@ -16,7 +16,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::task::spawn_blocking;
 use ::tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::entrance::{Listen, accept};
+use super::entrance::{Listen, Wrap, accept};
 use super::handle::Handle;
 use super::outcome::{By, Fault};
 use super::registry::Registry;
@@ -146,15 +146,7 @@ impl Server {
     }
 
     /// Accepts from a listener, until the server shuts down.
-    pub(super) fn accept_from<L, S, F>(
-        &self,
-        listener: L,
-        wrap: impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static,
-    ) where
-        L: Listen,
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
-    {
+    pub(super) fn accept_from<L: Listen>(&self, listener: L, wrap: impl Wrap<L::Stream>) {
         let core = self.core.clone();
         let wrap = Arc::new(wrap);
         self.core.tasks.spawn(async move {
