@@ -15,8 +15,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::config::{Config, OverRate};
-use super::handle::Handle;
-use super::outbox::Phase;
+use super::handle::{Handle, wake};
+use super::outbox::{News, Phase};
 use super::outcome::{By, Outcome};
 use super::outgoing::{Outgoing, Payload};
 use super::rate::Bucket;
@@ -34,6 +34,15 @@ pub(super) enum Step {
     Ended(Outcome),
     /// It did, and so does its handler.
     Aborted(Outcome),
+}
+
+/// What was given to the engine.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fed {
+    /// Something was.
+    some: bool,
+    /// Something is left.
+    more: bool,
 }
 
 /// What came of a read.
@@ -58,6 +67,8 @@ pub(super) struct Pump<S> {
     over_rate: OverRate,
     /// Nothing is read until then.
     wait_until: Option<Instant>,
+    /// Nothing comes before the socket wakes the task.
+    at_rest: bool,
     /// Who began to close, once somebody did.
     by: Option<By>,
     /// Nobody takes messages any more.
@@ -79,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             bytes: config.byte_rate.map(|rate| Bucket::new(rate, now)),
             over_rate: config.over_rate,
             wait_until: None,
+            at_rest: false,
             by: None,
             discards: false,
             handler_timeout: config.handler_timeout,
@@ -90,55 +102,48 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     pub(super) fn discard(&mut self) {
         self.discards = true;
         self.handle.inbox().message = None;
-        // Who runs this is to look again.
-        drop(self.handle.outbox().take_waker());
+        self.handle.tell(News::QUEUE);
     }
 
-    /// Moves what can be moved, until the handler has something to take, or nothing is left to do.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
+    /// Moves what can be moved, until the handler has something to take, or nothing is left to do. `woken` says that the
+    /// waker of `cx` was called, or may have been.
+    pub(super) fn poll(&mut self, woken: bool, cx: &mut Context<'_>) -> Step {
+        self.at_rest &= !woken;
         loop {
-            if let Some(by) = self.feed() {
-                return Step::Aborted(self.end(by, None));
-            }
-            let reads = self.reads();
-            if reads {
+            let fed = match self.feed() {
+                Ok(fed) => fed,
+                Err(by) => return Step::Aborted(self.end(by, None)),
+            };
+            if self.reads() {
+                if self.at_rest && (!fed.some || self.writes_at_once(cx)) {
+                    if fed.some && fed.more {
+                        continue;
+                    }
+                    return Step::Rest;
+                }
+                self.at_rest = false;
                 match self.poll_read(cx) {
                     // The answer joins what is to be written.
                     Poll::Ready(Ok(Came::Given)) => return Step::Turn,
                     Poll::Ready(Ok(Came::Other)) => continue,
                     Poll::Ready(Ok(Came::End)) => return Step::Ended(self.end(By::Transport, None)),
                     Poll::Ready(Err(error)) => return Step::Ended(self.end(By::of(&error), Some(error))),
-                    Poll::Pending => {}
+                    Poll::Pending => self.at_rest = true,
                 }
             } else if self.poll_unread(cx).is_ready() {
                 self.discards = true;
                 continue;
             }
-            if self.poll_wait(cx).is_pending() && self.rest(reads, cx) {
+            if self.poll_wait(cx).is_pending() && !(fed.more && self.has_room()) {
                 return Step::Rest;
             }
         }
     }
 
-    /// Whether the task may rest: if so, it is woken by whoever changes the queue.
-    fn rest(&self, read: bool, cx: &Context<'_>) -> bool {
-        {
-            let mut outbox = self.handle.outbox();
-            let changed = match &outbox.phase {
-                Phase::Aborted(_) => true,
-                Phase::Closing(..) => self.by.is_none() && outbox.is_empty(),
-                Phase::Open | Phase::Ended => false,
-            };
-            if changed || (!outbox.is_empty() && self.has_room()) {
-                return false;
-            }
-            match &mut outbox.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-        }
-        // The handler may have taken a message meanwhile, on another thread.
-        read || !self.reads()
+    /// Whether all that waits could be written: then a socket that was at rest is so again.
+    fn writes_at_once(&mut self, cx: &mut Context<'_>) -> bool {
+        let socket = self.socket.as_mut();
+        socket.is_some_and(|socket| matches!(Pin::new(socket).poll_flush(cx), Poll::Ready(Ok(()))))
     }
 
     /// Whether a message of the peer has somewhere to go.
@@ -159,32 +164,37 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     }
 
     /// Gives the engine what waits, as far as it is to hold it; tells if the connection is to be aborted.
-    fn feed(&mut self) -> Option<By> {
-        let mut sent = 0_u64;
+    fn feed(&mut self) -> Result<Fed, By> {
+        let mut fed = Fed::default();
         loop {
-            let next = {
-                let has_room = self.has_room();
-                let mut outbox = self.handle.outbox();
-                match &outbox.phase {
-                    Phase::Aborted(by) => return Some(*by),
-                    Phase::Closing(frame, by) if self.by.is_none() && outbox.is_empty() => {
-                        let (frame, by) = (frame.clone(), *by);
-                        drop(outbox);
-                        self.start_close(frame, by);
-                        return None;
-                    }
-                    _ => {}
+            let has_room = self.has_room();
+            let mut outbox = self.handle.outbox();
+            match &outbox.phase {
+                Phase::Aborted(by) => return Err(*by),
+                Phase::Closing(frame, by) if self.by.is_none() && outbox.is_empty() => {
+                    let (frame, by) = (frame.clone(), *by);
+                    drop(outbox);
+                    self.start_close(frame, by);
+                    break;
                 }
-                if has_room { outbox.pop() } else { None }
-            };
+                _ => {}
+            }
+            let next = if has_room { outbox.pop() } else { None };
+            fed.more = !outbox.is_empty();
+            let is_done = !fed.more && matches!(outbox.phase, Phase::Open);
+            let is_half_empty = outbox.is_half_empty(&self.handle.0.limits);
+            drop(outbox);
             let Some(message) = next else { break };
-            sent += 1;
+            if is_half_empty {
+                self.handle.0.room.notify_waiters();
+            }
+            fed.some = true;
             self.send(&message);
+            if is_done {
+                break;
+            }
         }
-        if sent > 0 && self.handle.outbox().is_half_empty(&self.handle.0.limits) {
-            self.handle.0.room.notify_waiters();
-        }
-        None
+        Ok(fed)
     }
 
     fn send(&mut self, message: &Outgoing) {
@@ -202,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     }
 
     fn start_close(&mut self, frame: CloseFrame, by: By) {
-        self.by = Some(by);
+        (self.by, self.at_rest) = (Some(by), false);
         if let Some(socket) = &mut self.socket {
             socket.start_close(frame);
         }
@@ -284,9 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         self.broken = None;
         let waker = inbox.waker.take();
         drop(inbox);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         true
     }
 
@@ -336,9 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             inbox.waker.take()
         };
         self.handle.0.room.notify_waiters();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         Outcome { by, status, error }
     }
 }

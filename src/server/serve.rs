@@ -10,22 +10,21 @@ use core::net::{IpAddr, SocketAddr};
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::time::SystemTime;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::sync::watch;
-use ::tokio::task;
 use ::tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::config::Config;
 use super::connection::Connection;
-use super::handle::{self, Handle, Link, lock};
+use super::handle::{self, Handle, HandlerBell, Link, lock};
 use super::hooks::{BoxError, Caught, Grant, Hooks, Running};
 use super::id::ConnectionId;
-use super::outbox::Refusal;
+use super::outbox::{News, Refusal};
 use super::outcome::{By, Fault, Outcome};
 use super::pump::{Pump, Step};
 use super::registry::Registry;
@@ -256,7 +255,7 @@ fn handle_of<S>(core: &Core, socket: &WebSocket<S>, upgrade: Upgrade) -> Handle 
     let compressed = socket.with_connection(|connection| connection.agreement().deflate().is_some());
     #[cfg(not(feature = "deflate"))]
     let compressed = false;
-    let handle = Handle(Arc::new(Link {
+    Handle(Arc::new(Link {
         id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
         upgrade,
         subprotocol: socket.subprotocol().map(Into::into),
@@ -273,13 +272,7 @@ fn handle_of<S>(core: &Core, socket: &WebSocket<S>, upgrade: Upgrade) -> Handle 
         counts: Default::default(),
         round_trip: AtomicU64::new(0),
         entered: false.into(),
-        task: Default::default(),
-    }));
-    if let Some(task) = task::try_id() {
-        // It was not set before.
-        let _ = handle.0.task.set(task);
-    }
-    handle
+    }))
 }
 
 /// Runs the socket and its handler, until both have ended.
@@ -294,7 +287,10 @@ where
         handler: None,
         outcome: None,
         patience: None,
+        for_socket: handle.0.clone().into(),
+        for_handler: Arc::new(HandlerBell(handle.clone())).into(),
     };
+    handle.tell(News::SOCKET.and(News::HANDLER));
     match Caught::new(|| application(core.clone(), Connection::new(handle.clone()))) {
         Ok(handler) => run.handler = Some(handler),
         Err(said) => run.failed(Err(said)),
@@ -302,7 +298,8 @@ where
     poll_fn(|cx| run.poll(cx)).await
 }
 
-/// A connection and its handler, in one task.
+/// A connection and its handler, in one task. Each has a waker of its own, so that only what was woken is polled: of a
+/// message that others send the handler need not know, and the socket only to write.
 struct Run<'a, S> {
     core: &'a Core,
     handle: &'a Handle,
@@ -311,14 +308,18 @@ struct Run<'a, S> {
     outcome: Option<Outcome>,
     /// How long the handler may go on.
     patience: Option<Pin<Box<Sleep>>>,
+    for_socket: Waker,
+    for_handler: Waker,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Run<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
+            let mut news = self.handle.outbox().take_news();
             let mut turn = false;
+            let mut for_socket = Context::from_waker(&self.for_socket);
             if self.outcome.is_none() {
-                match self.pump.poll(cx) {
+                match self.pump.poll(news.socket, &mut for_socket) {
                     Step::Turn => turn = true,
                     Step::Rest => {}
                     Step::Ended(outcome) => self.ended(outcome),
@@ -328,28 +329,39 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Run<'_, S> {
                     }
                 }
             }
-            if let Some(handler) = &mut self.handler
-                && let Poll::Ready(result) = Pin::new(handler).poll(cx)
+            news.handler |= self.handle.outbox().take_handler();
+            if news.handler
+                && let Some(handler) = &mut self.handler
+                && let Poll::Ready(result) =
+                    Pin::new(handler).poll(&mut Context::from_waker(&self.for_handler))
             {
                 self.handler = None;
                 self.failed(result);
                 self.pump.discard();
             }
-            match (&mut self.outcome, &mut self.patience) {
-                (Some(_), Some(patience)) if self.handler.is_some() => {
-                    if patience.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    self.handler = None;
-                    self.core.hooks.fault(&Fault::Lingered(self.handle.id()));
-                }
-                (Some(_), _) => {}
-                // The socket was not read to its end, or the handler took or sent something: there is more to do.
-                (None, _) if turn || self.handle.outbox().waker.is_none() => continue,
-                (None, _) => return Poll::Pending,
+            if let Some(patience) = &mut self.patience
+                && self.handler.is_some()
+                && patience.as_mut().poll(&mut Context::from_waker(&self.for_socket)).is_ready()
+            {
+                self.handler = None;
+                self.core.hooks.fault(&Fault::Lingered(self.handle.id()));
             }
-            if let Some(outcome) = self.outcome.take() {
+            if self.handler.is_none()
+                && let Some(outcome) = self.outcome.take()
+            {
                 return Poll::Ready(outcome);
+            }
+            // The socket was not read to its end.
+            if turn {
+                continue;
+            }
+            let news = self.handle.outbox().rest(cx.waker());
+            if !news.queue {
+                if news != News::default() {
+                    // Its turn is over before it is done: others have theirs.
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
             }
         }
     }
