@@ -19,7 +19,8 @@ use super::encode::put_frame;
 use super::frame::{Header, MAX_HEADER, OpCode};
 
 /// A message encoded once for many connections: header and payload lie in one `Bytes`, which every
-/// server connection queues by reference. Clients mask a copy. It is one frame, whatever
+/// server connection queues by reference; or copies, where no more than
+/// [`Config::share_above`](super::Config::share_above) waits. Clients mask a copy. It is one frame, whatever
 /// [`Config::fragment_above`](super::Config::fragment_above) says.
 ///
 /// For connections that agreed on permessage-deflate it is compressed when the first of them sends it, once for
