@@ -17,8 +17,10 @@ use ::tokio::time::{sleep, timeout};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::config::Config;
+use super::opening::open;
 use super::outcome::Fault;
-use super::serve::{Core, serve};
+use super::serve::{Opened, Task};
+use super::shared::Core;
 use crate::admission::Admitted;
 use crate::error::Error;
 
@@ -106,35 +108,42 @@ pub(super) async fn accept<L: Listen>(core: &Arc<Core>, listener: L, wrap: Arc<i
                 continue;
             }
         };
-        core.tasks.spawn(enter::<L, _>(core.clone(), stream, address, admitted, wrap.clone()));
+        let entering = enter::<L, _>(core.clone(), stream, address, admitted, wrap.clone());
+        core.tasks.spawn(Task::new(entering));
     }
 }
 
-/// Brings a connection to its handshake, and serves it.
+/// Brings a connection through its handshake.
 async fn enter<L: Listen, W: Wrap<L::Stream>>(
     core: Arc<Core>,
     stream: L::Stream,
     peer: SocketAddr,
     admitted: Admitted,
     wrap: Arc<W>,
-) {
-    // On the heap until it is done: a task keeps the room of all that it ever waits for.
+) -> Option<Opened<W::Stream>> {
+    // On the heap until it is done: what follows may take a while.
     let prepared = Box::pin(prepare::<L, W>(&core, stream, peer, admitted, wrap)).await;
     let Entered { stream, address, admitted, left } = match prepared {
         Ok(entered) => entered,
-        Err(fault) => return fault.iter().for_each(|fault| core.hooks.fault(fault)),
+        Err(fault) => {
+            fault.iter().for_each(|fault| core.hooks.fault(fault));
+            return None;
+        }
     };
     let Some(tls) = core.tls.clone() else {
-        return serve(core, stream, address, Some(admitted), left).await;
+        return open(core, stream, address, admitted, left).await.map(Opened::Plain);
     };
     let mut options = core.options.handshake_timeout(left);
-    match tls.wrap(stream, &mut options).await {
-        // Not to take room in the tasks of others.
+    match Box::pin(tls.wrap(stream, &mut options)).await {
         Ok(stream) => {
-            Box::pin(serve(core, stream, address, Some(admitted), options.handshake_timeout)).await;
+            let opened = Box::pin(open(core, stream, address, admitted, options.handshake_timeout)).await;
+            opened.map(|serving| Opened::Secure(Box::pin(serving)))
         }
-        Err(Error::NoRequest) => {}
-        Err(error) => core.hooks.fault(&Fault::Handshake(address, error)),
+        Err(Error::NoRequest) => None,
+        Err(error) => {
+            core.hooks.fault(&Fault::Handshake(address, error));
+            None
+        }
     }
 }
 

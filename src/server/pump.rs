@@ -19,7 +19,7 @@ use super::handle::{Handle, wake};
 use super::outbox::{News, Phase};
 use super::outcome::{By, Outcome};
 use super::outgoing::{Outgoing, Payload};
-use super::rate::Bucket;
+use super::rate::{Bucket, Rate};
 use crate::error::Error;
 use crate::proto::{CloseCode, CloseFrame, Message, State};
 use crate::tokio::WebSocket;
@@ -59,42 +59,38 @@ pub(super) struct Pump<S> {
     /// Nothing once it ended.
     socket: Option<WebSocket<S>>,
     handle: Handle,
-    /// Allocated when first needed, and kept.
-    sleep: Option<Pin<Box<Sleep>>>,
-    write_buffer: usize,
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
-    over_rate: OverRate,
-    /// Nothing is read until then.
-    wait_until: Option<Instant>,
+    /// Where they are limited.
+    rates: Option<Box<Rates>>,
+    /// How long the handler may still take for what came before, once the stream takes nothing any more.
+    broken: Option<Pin<Box<Sleep>>>,
     /// Nothing comes before the socket wakes the task.
     at_rest: bool,
     /// Who began to close, once somebody did.
     by: Option<By>,
     /// Nobody takes messages any more.
     discards: bool,
-    /// How long the handler may take for what came before, once the stream takes nothing any more.
-    handler_timeout: Duration,
-    broken: Option<Pin<Box<Sleep>>>,
+}
+
+/// How fast the peer may send.
+struct Rates {
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+    /// Nothing is read until then.
+    wait_until: Option<Instant>,
+    /// Allocated when first needed, and kept.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     pub(super) fn new(socket: WebSocket<S>, handle: Handle, config: &Config) -> Self {
-        let now = Instant::now();
         Self {
             socket: Some(socket),
             handle,
-            sleep: None,
-            write_buffer: config.write_buffer.max(1),
-            messages: config.message_rate.map(|rate| Bucket::new(rate, now)),
-            bytes: config.byte_rate.map(|rate| Bucket::new(rate, now)),
-            over_rate: config.over_rate,
-            wait_until: None,
+            rates: Rates::new(config).map(Box::new),
+            broken: None,
             at_rest: false,
             by: None,
             discards: false,
-            handler_timeout: config.handler_timeout,
-            broken: None,
         }
     }
 
@@ -107,10 +103,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
 
     /// Moves what can be moved, until the handler has something to take, or nothing is left to do. `woken` says that the
     /// waker of `cx` was called, or may have been.
-    pub(super) fn poll(&mut self, woken: bool, cx: &mut Context<'_>) -> Step {
+    pub(super) fn poll(&mut self, woken: bool, config: &Config, cx: &mut Context<'_>) -> Step {
         self.at_rest &= !woken;
         loop {
-            let fed = match self.feed() {
+            let fed = match self.feed(config) {
                 Ok(fed) => fed,
                 Err(by) => return Step::Aborted(self.end(by, None)),
             };
@@ -122,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                     return Step::Rest;
                 }
                 self.at_rest = false;
-                match self.poll_read(cx) {
+                match self.poll_read(config, cx) {
                     // The answer joins what is to be written.
                     Poll::Ready(Ok(Came::Given)) => return Step::Turn,
                     Poll::Ready(Ok(Came::Other)) => continue,
@@ -130,11 +126,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
                     Poll::Ready(Err(error)) => return Step::Ended(self.end(By::of(&error), Some(error))),
                     Poll::Pending => self.at_rest = true,
                 }
-            } else if self.poll_unread(cx).is_ready() {
+            } else if self.poll_unread(config, cx).is_ready() {
                 self.discards = true;
                 continue;
             }
-            if self.poll_wait(cx).is_pending() && !(fed.more && self.has_room()) {
+            let waits = self.rates.as_mut().is_none_or(|rates| rates.poll_wait(cx).is_pending());
+            if waits && !(fed.more && self.has_room(config)) {
                 return Step::Rest;
             }
         }
@@ -151,11 +148,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         if self.by.is_some() || self.discards {
             return true;
         }
-        self.wait_until.is_none() && self.handle.inbox().message.is_none()
+        let waits = self.rates.as_ref().is_some_and(|rates| rates.wait_until.is_some());
+        !waits && self.handle.inbox().message.is_none()
     }
 
-    fn has_room(&self) -> bool {
-        self.socket.is_some() && self.queued() < self.write_buffer
+    fn has_room(&self, config: &Config) -> bool {
+        self.socket.is_some() && self.queued() < config.write_buffer.max(1)
     }
 
     /// How many bytes the engine holds for the transport.
@@ -164,10 +162,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     }
 
     /// Gives the engine what waits, as far as it is to hold it; tells if the connection is to be aborted.
-    fn feed(&mut self) -> Result<Fed, By> {
+    fn feed(&mut self, config: &Config) -> Result<Fed, By> {
         let mut fed = Fed::default();
         loop {
-            let has_room = self.has_room();
+            let has_room = self.has_room(config);
             let mut outbox = self.handle.outbox();
             match &outbox.phase {
                 Phase::Aborted(by) => return Err(*by),
@@ -219,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
     }
 
     /// Reads one message.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Came, Error>> {
+    fn poll_read(&mut self, config: &Config, cx: &mut Context<'_>) -> Poll<Result<Came, Error>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(Came::End)) };
         let message = match Pin::new(socket).poll_next(cx) {
             Poll::Ready(Some(Ok(message))) => message,
@@ -229,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         };
         match message {
             Message::Text(_) | Message::Binary(_) => {
-                if self.receive(message) {
+                if self.receive(message, config.over_rate) {
                     return Poll::Ready(Ok(Came::Given));
                 }
             }
@@ -252,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
 
     /// Writes, while nothing is read. Ready once the connection failed and the handler does not take what came before:
     /// else reading tells how it ended.
-    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_unread(&mut self, config: &Config, cx: &mut Context<'_>) -> Poll<()> {
         let Some(socket) = &mut self.socket else { return Poll::Pending };
         if self.broken.is_none() {
             let flushed = Pin::new(&mut *socket).poll_flush(cx);
@@ -266,11 +264,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
             self.broken = None;
             return Poll::Pending;
         }
-        self.broken.get_or_insert_with(|| Box::pin(sleep(self.handler_timeout))).as_mut().poll(cx)
+        self.broken.get_or_insert_with(|| Box::pin(sleep(config.handler_timeout))).as_mut().poll(cx)
     }
 
     /// Whether the handler gets it.
-    fn receive(&mut self, message: Message) -> bool {
+    fn receive(&mut self, message: Message, over_rate: OverRate) -> bool {
         let len = match &message {
             Message::Text(text) => text.len(),
             Message::Binary(bytes) => bytes.len(),
@@ -279,7 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         let counts = &self.handle.0.counts;
         add(&counts.received, 1);
         add(&counts.received_bytes, len as u64);
-        if !self.is_within_rates(len) {
+        let allows = |rates: &mut Box<Rates>| rates.take(len) || over_rate == OverRate::Wait;
+        if !self.rates.as_mut().is_none_or(allows) {
             self.handle
                 .close_now(frame(CloseCode::POLICY, "too many messages: send fewer a second"), By::Rate);
             self.discards = true;
@@ -296,36 +295,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         drop(inbox);
         wake(waker);
         true
-    }
-
-    /// Whether the peer may send this now, or may be made to wait for what follows.
-    fn is_within_rates(&mut self, len: usize) -> bool {
-        if self.messages.is_none() && self.bytes.is_none() {
-            return true;
-        }
-        let now = Instant::now();
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        let take = |bucket: &mut Option<Bucket>, cost| {
-            bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(cost, now).err().unwrap_or_default())
-        };
-        let lacking = take(&mut self.messages, 1).max(take(&mut self.bytes, len));
-        if lacking.is_zero() {
-            return true;
-        }
-        self.wait_until = now.checked_add(lacking);
-        self.over_rate == OverRate::Wait
-    }
-
-    /// Ready once a peer that was to wait has waited.
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = self.wait_until else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        ready!(sleep.as_mut().poll(cx));
-        self.wait_until = None;
-        Poll::Ready(())
     }
 
     /// Ends the connection for all who look at it.
@@ -346,6 +315,43 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         self.handle.0.room.notify_waiters();
         wake(waker);
         Outcome { by, status, error }
+    }
+}
+
+impl Rates {
+    fn new(config: &Config) -> Option<Self> {
+        let now = Instant::now();
+        let bucket = |rate: Option<Rate>| rate.map(|rate| Bucket::new(rate, now));
+        let (messages, bytes) = (bucket(config.message_rate), bucket(config.byte_rate));
+        let is_limited = messages.is_some() || bytes.is_some();
+        is_limited.then_some(Self { messages, bytes, wait_until: None, sleep: None })
+    }
+
+    /// Counts a message; false if it came too early: then nothing is to be read for a while.
+    fn take(&mut self, len: usize) -> bool {
+        let now = Instant::now();
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let take = |bucket: &mut Option<Bucket>, cost| {
+            bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(cost, now).err().unwrap_or_default())
+        };
+        let lacking = take(&mut self.messages, 1).max(take(&mut self.bytes, len));
+        if lacking.is_zero() {
+            return true;
+        }
+        self.wait_until = now.checked_add(lacking);
+        false
+    }
+
+    /// Ready once a peer that was to wait has waited.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.wait_until else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        self.wait_until = None;
+        Poll::Ready(())
     }
 }
 
