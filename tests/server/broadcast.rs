@@ -1,7 +1,11 @@
 //! Messages to many: to whom, and what becomes of them where somebody does not read.
 
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use taut::proto::{Message, Prepared};
-use taut::server::{Outgoing, Refusal, Sent, SlowConsumer};
+use taut::server::{BoxError, Outgoing, Refusal, Sent, SlowConsumer};
 use tokio::io::AsyncReadExt;
 
 use crate::support::*;
@@ -103,6 +107,45 @@ async fn a_stalled_receiver_gets_its_policy_and_others_get_everything() {
         let code = if policy == SlowConsumer::Disconnect { 1013 } else { 1000 };
         assert_eq!(status.map(|status| status.code), Some(code), "{policy:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_polled_for_what_it_waits_for_and_nothing_else() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = polls.clone();
+    let server = server(quiet())
+        .handler(move |mut connection| {
+            let polls = counted.clone();
+            let mut running = Box::pin(async move {
+                while let Some(message) = connection.recv().await? {
+                    connection.queue(message)?;
+                    // Woken by itself, amid its turn.
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, BoxError>(())
+            });
+            poll_fn(move |cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                running.as_mut().poll(cx)
+            })
+        })
+        .detached();
+    let mut client = connect(&server).await;
+    settle().await;
+    let before = polls.load(Ordering::Relaxed);
+    for number in 0..10 {
+        server.registry().broadcast(number.to_string()).to_all();
+        assert_eq!(hear(&mut client).await, number.to_string());
+    }
+    client.send(Message::Ping("x".into())).await.unwrap();
+    assert_eq!(ends(client.recv()).await.unwrap(), Some(Message::Pong("x".into())));
+    assert_eq!(polls.load(Ordering::Relaxed), before);
+    for number in 0..10 {
+        client.send(number.to_string()).await.unwrap();
+        assert_eq!(hear(&mut client).await, number.to_string());
+        settle().await;
+    }
+    assert_eq!(polls.load(Ordering::Relaxed), before + 20);
 }
 
 #[tokio::test(start_paused = true)]
