@@ -52,7 +52,7 @@ impl Connection {
             return Poll::Ready(Ok(Some(message)));
         }
         if let Some(end) = &mut inbox.end {
-            return Poll::Ready(end.take().map_or(Ok(None), Err));
+            return Poll::Ready(end.take().map_or(Ok(None), |error| Err(*error)));
         }
         match &mut inbox.waker {
             Some(waker) => waker.clone_from(cx.waker()),

@@ -63,7 +63,7 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) message: Option<Message>,
-    pub(super) end: Option<Option<Error>>,
+    pub(super) end: Option<Option<Box<Error>>>,
     pub(super) waker: Option<Waker>,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Counts {
 pub(super) enum Data {
     #[default]
     Empty,
-    Kept(HashMap<TypeId, Arc<dyn Any + Send + Sync>>),
+    Kept(Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>),
     /// The end was told: what came now would never go, where it holds a handle.
     Gone,
 }
@@ -101,7 +101,7 @@ impl Data {
         value: Arc<dyn Any + Send + Sync>,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         if let Self::Empty = self {
-            *self = Self::Kept(HashMap::new());
+            *self = Self::Kept(Box::default());
         }
         match self {
             Self::Kept(values) => values.insert(kind, value),

@@ -309,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pump<S> {
         }
         let waker = {
             let mut inbox = self.handle.inbox();
-            inbox.end = Some(error.as_ref().and_then(again));
+            inbox.end = Some(error.as_ref().and_then(again).map(Box::new));
             inbox.waker.take()
         };
         self.handle.0.room.notify_waiters();
