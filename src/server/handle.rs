@@ -89,6 +89,7 @@ pub(super) struct Counts {
 pub(super) enum Data {
     #[default]
     Empty,
+    #[expect(clippy::box_collection, reason = "a pointer in each connection, where most have none")]
     Kept(Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>),
     /// The end was told: what came now would never go, where it holds a handle.
     Gone,
