@@ -425,4 +425,19 @@ mod tests {
         assert_eq!(outbox.push(Message::Close(None).into(), &limits), Err(Refusal::NoData));
         assert!(outbox.is_empty());
     }
+
+    #[test]
+    fn a_task_that_has_news_does_not_rest_and_one_that_rests_is_woken_once() {
+        let mut outbox = Outbox::default();
+        for news in [News::QUEUE, News::SOCKET, News::HANDLER] {
+            assert!(outbox.tell(news).is_none(), "it does not rest");
+            assert_eq!(outbox.rest(Waker::noop()), news);
+            assert!(outbox.tell(news).is_none(), "it does not rest");
+            assert_eq!(outbox.take_news(), news);
+            assert_eq!(outbox.rest(Waker::noop()), News::default());
+            assert!(outbox.tell(News::SOCKET).is_some(), "it rests");
+            assert!(outbox.tell(news).is_none(), "it was woken");
+            assert_eq!(outbox.take_news(), News::SOCKET.and(news));
+        }
+    }
 }
