@@ -217,11 +217,8 @@ impl Sender {
         let encoded = self.encoding(prepared);
         if self.queue.masks() {
             self.queue.frame(encoded.opcode, true, encoded.rsv1, encoded.payload());
-        } else if self.queue.output.len() + encoded.frame.len() <= self.config.share_above as usize {
-            // A reference to little costs more than a copy. Of much that waits the peers share what there is.
-            self.queue.output.append(|arena| arena.extend_from_slice(&encoded.frame));
         } else {
-            self.queue.output.append_shared(encoded.frame.clone());
+            self.queue.output.append_encoded(&encoded.frame, self.config.share_above as usize);
         }
         Ok(())
     }
