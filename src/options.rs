@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use core::cell::RefCell;
 use core::ops::Deref;
 use core::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::observe::{Observed, Observer};
 #[cfg(feature = "deflate")]
 use crate::proto::Deflate;
 use crate::proto::handshake::{Accept, ClientRequest};
-use crate::proto::{Config, HandshakeLimits};
+use crate::proto::{Config, HandshakeLimits, shared_with};
 
 /// Limits and deadlines of a connection. On a blocking stream, which has no timers, the time is looked at
 /// between its reads.
@@ -38,7 +39,7 @@ pub(crate) struct Pace {
     pub(crate) idle_timeout: Duration,
 }
 
-/// The [`Pace`] of a connection. The defaults take no memory.
+/// The [`Pace`] of a connection. The defaults take no memory, and others not for each connection.
 #[derive(Clone, Debug)]
 pub(crate) struct PaceOf(Option<Arc<Pace>>);
 
@@ -219,7 +220,14 @@ impl Pace {
 
 impl From<&Options> for PaceOf {
     fn from(options: &Options) -> Self {
-        Self(if options.pace == Pace::new() { None } else { Some(Arc::new(options.pace)) })
+        if options.pace == Pace::new() {
+            return Self(None);
+        }
+        std::thread_local! {
+            static LATEST: RefCell<Weak<Pace>> = const { RefCell::new(Weak::new()) };
+        }
+        let shared = LATEST.try_with(|latest| shared_with(&mut latest.borrow_mut(), options.pace));
+        Self(Some(shared.unwrap_or_else(|_| Arc::new(options.pace))))
     }
 }
 

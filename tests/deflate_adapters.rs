@@ -151,7 +151,8 @@ fn a_prepared_message_is_compressed_once_for_each_window() {
     let prepared = Prepared::text("the same words again and again, ".repeat(100));
     let sent = |deflate: Deflate| {
         let agreement = Agreement::new().with_deflate(deflate);
-        let mut server = Connection::server(Config::new()).with_agreement(agreement);
+        // Short messages are copied else.
+        let mut server = Connection::server(Config::new().share_above(0)).with_agreement(agreement);
         server.send_prepared(&prepared).unwrap();
         server.output().pop().unwrap()
     };

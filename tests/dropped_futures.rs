@@ -1,5 +1,4 @@
-//! Every public future of the library is dropped by a test while it waits: here is which one does it. Those of
-//! `taut::server` are not in the list.
+//! Every public future of the library is dropped by a test while it waits: here is which one does it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +26,15 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
     ("http2.rs", "Client::http2", "client_network/http2.rs", "it_can_be_dropped_anywhere"),
     ("http2.rs", "Client::new", "http_upgrade.rs", "connecting_over_http2_can_be_dropped"),
     ("hyper.rs", "Upgrading", "http_upgrade.rs", "upgrading_can_be_dropped"),
+    ("server/ask.rs", "Handle::ask", "server/cancellation.rs", "a_question_whose_answer_nobody_awaits_was_asked_and_takes_no_place"),
+    ("server/builder.rs", "Builder::bind", "server/cancellation.rs", "a_server_that_is_not_bound_yet_listens_nowhere"),
+    ("server/builder.rs", "Builder::bind_unix", "server/cancellation.rs", "a_server_that_waits_for_a_folder_leaves_nothing_there"),
+    ("server/connection.rs", "Connection::recv", "server/cancellation.rs", "a_handler_that_drops_what_it_receives_by_loses_nothing"),
+    ("server/handle.rs", "Handle::ready", "server/cancellation.rs", "who_waits_for_room_has_sent_nothing"),
+    ("server/handle.rs", "Handle::send", "server/cancellation.rs", "who_waits_for_room_has_sent_nothing"),
+    ("server/listen.rs", "Server::run_until_signal", "server/cancellation.rs", "a_server_runs_on_when_nobody_waits_for_signals_any_more"),
+    ("server/listen.rs", "Server::shutdown", "server/cancellation.rs", "a_shutdown_that_is_dropped_goes_on_with_the_next"),
+    ("server/listen.rs", "Server::stopped", "server/cancellation.rs", "a_shutdown_that_is_dropped_goes_on_with_the_next"),
     ("tokio/accept.rs", "Arrival::read", "cancellation.rs", "a_dropped_accept_ends_the_stream"),
     ("tokio/accept.rs", "Incoming::accept", "cancellation.rs", "a_dropped_accept_ends_the_stream"),
     ("tokio/accept.rs", "Incoming::read", "cancellation.rs", "a_dropped_accept_ends_the_stream"),
@@ -129,7 +137,7 @@ fn read_folder(folder: &Path, within: &str, found: &mut BTreeSet<(String, String
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = format!("{within}{}", path.file_name().unwrap().to_str().unwrap());
-        if path.is_dir() && name != "server" {
+        if path.is_dir() {
             read_folder(&path, &format!("{name}/"), found);
         } else if name.ends_with(".rs") {
             let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();

@@ -3,6 +3,10 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+#[cfg(feature = "std")]
+use alloc::sync::Weak;
+#[cfg(feature = "std")]
+use core::cell::RefCell;
 use core::ops::Deref;
 
 /// Which end of the connection this is.
@@ -280,14 +284,39 @@ impl Config {
     pub(crate) const MOST_PINNED: usize = 4;
 }
 
-/// The settings of a connection, in both of its halves. The defaults take no memory.
+/// The settings of a connection, in both of its halves. The defaults take no memory, and others not for each connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings(Option<Arc<Config>>);
 
 impl From<Config> for Settings {
     fn from(config: Config) -> Self {
-        Self(if config == Config::new() { None } else { Some(Arc::new(config)) })
+        Self(if config == Config::new() { None } else { Some(shared(config)) })
     }
+}
+
+/// What the latest connection of the thread has too, if that is the same: those of a server are alike.
+#[cfg(feature = "std")]
+fn shared(config: Config) -> Arc<Config> {
+    std::thread_local! {
+        static LATEST: RefCell<Weak<Config>> = const { RefCell::new(Weak::new()) };
+    }
+    let shared = LATEST.try_with(|latest| shared_with(&mut latest.borrow_mut(), config));
+    shared.unwrap_or_else(|_| Arc::new(config))
+}
+
+#[cfg(not(feature = "std"))]
+fn shared(config: Config) -> Arc<Config> {
+    Arc::new(config)
+}
+
+/// The latest value if it is there and equal, or else this one, which is the latest then.
+#[cfg(feature = "std")]
+pub(crate) fn shared_with<T: Copy + PartialEq>(latest: &mut Weak<T>, value: T) -> Arc<T> {
+    latest.upgrade().filter(|latest| **latest == value).unwrap_or_else(|| {
+        let shared = Arc::new(value);
+        *latest = Arc::downgrade(&shared);
+        shared
+    })
 }
 
 impl Deref for Settings {
@@ -347,5 +376,23 @@ impl HandshakeLimits {
 impl Default for HandshakeLimits {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_with_the_same_settings_share_them() {
+        let of = |read_size| Settings::from(Config::new().read_size(read_size)).0;
+        let [one, two, other, back] = [1000, 1000, 2000, 1000].map(of);
+        let (one, two, other) = (one.unwrap(), two.unwrap(), other.unwrap());
+        assert!(Arc::ptr_eq(&one, &two) && !Arc::ptr_eq(&one, &other));
+        assert_eq!((one.read_size, other.read_size), (1000, 2000));
+        // Only the latest are known, and they live as long as their connections.
+        assert!(back.is_some_and(|back| *back == *one && !Arc::ptr_eq(&back, &one)));
+        assert_eq!(Arc::strong_count(&other), 1);
+        assert!(Settings::from(Config::new()).0.is_none());
     }
 }

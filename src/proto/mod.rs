@@ -45,6 +45,8 @@ pub use answer::Answer;
 #[cfg(feature = "tokio")]
 pub(crate) use close::Standing;
 pub use close::{CloseCode, CloseFrame, CloseStatus, ReasonTooLong, State};
+#[cfg(feature = "std")]
+pub(crate) use config::shared_with;
 pub use config::{Config, Delivery, HandshakeLimits, Role};
 pub use connection::Connection;
 pub use end::decode_close;

@@ -187,6 +187,20 @@ impl Output {
         self.shared.queue().push_back(Shared { at: self.arena.len(), bytes });
     }
 
+    /// Appends a frame that many connections have: by a copy, which costs less than a reference, where no more than
+    /// `most` bytes wait and there is memory for it at hand; else by reference.
+    pub(crate) fn append_encoded(&mut self, frame: &Bytes, most: usize) {
+        if self.arena.capacity() == 0 && self.is_empty() && frame.len() <= most {
+            self.arena = pool::take_arena();
+        }
+        let has_room = frame.len() <= self.arena.capacity() - self.arena.len();
+        if has_room && self.len + frame.len() <= most {
+            self.append(|arena| arena.extend_from_slice(frame));
+        } else {
+            self.append_shared(frame.clone());
+        }
+    }
+
     /// Whether the pong that was put in last still waits.
     pub(crate) const fn has_pong(&self) -> bool {
         self.pong != 0

@@ -19,8 +19,9 @@ use super::encode::put_frame;
 use super::frame::{Header, MAX_HEADER, OpCode};
 
 /// A message encoded once for many connections: header and payload lie in one `Bytes`, which every
-/// server connection queues by reference. Clients mask a copy. It is one frame, whatever
-/// [`Config::fragment_above`](super::Config::fragment_above) says.
+/// server connection queues by reference; or copies, where no more than
+/// [`Config::share_above`](super::Config::share_above) waits and there is memory at hand. Clients mask a copy.
+/// It is one frame, whatever [`Config::fragment_above`](super::Config::fragment_above) says.
 ///
 /// For connections that agreed on permessage-deflate it is compressed when the first of them sends it, once for
 /// each size of window, at the level of that first one. Such a message stands alone: where context takeover

@@ -218,7 +218,7 @@ impl Sender {
         if self.queue.masks() {
             self.queue.frame(encoded.opcode, true, encoded.rsv1, encoded.payload());
         } else {
-            self.queue.output.append_shared(encoded.frame.clone());
+            self.queue.output.append_encoded(&encoded.frame, self.config.share_above as usize);
         }
         Ok(())
     }

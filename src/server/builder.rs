@@ -27,7 +27,7 @@ use super::hooks::{Ending, Grant, Hooks, said};
 use super::listen::Server;
 use super::outcome::{Fault, Outcome};
 use super::registry::{Registry, RoomEvent};
-use super::serve::Core;
+use super::shared::Core;
 use super::tasks::Tasks;
 use super::tls;
 use super::upgrade::Upgrade;
@@ -64,9 +64,11 @@ impl Builder {
         F: Future<Output = R> + Send + 'static,
         R: Ending,
     {
+        let handler = Arc::new(handler);
         self.hooks.handler = Some(Arc::new(move |connection| {
-            let running = handler(connection);
-            Box::pin(async move { running.await.into_result() })
+            let handler = handler.clone();
+            // Called in there, what it gives lies there once.
+            Box::pin(async move { handler(connection).await.into_result() })
         }));
         self
     }
@@ -162,6 +164,8 @@ impl Builder {
     }
 
     /// Listens on the address of the settings, and serves what comes.
+    ///
+    /// **Cancel safety.** Dropping the future leaves nothing behind.
     ///
     /// # Errors
     /// The address cannot be listened on, or [`Config::tls`] cannot be had: then the [`Error`](crate::Error) that says why

@@ -261,8 +261,9 @@ impl Config {
         self
     }
 
-    /// How long a handler, and the hook on the end, may go on after the connection ended; then they are dropped.
-    /// Default: 30 s.
+    /// How long a handler, and the hook on the end, may go on after the connection ended; then they are dropped. Once a
+    /// write failed, a handler has as long for each message that came before: then the rest is dropped, and the
+    /// connection ends. Default: 30 s.
     #[must_use]
     pub const fn handler_timeout(mut self, time: Duration) -> Self {
         self.handler_timeout = time;

@@ -11,6 +11,7 @@ use core::task::{Context, Poll};
 use futures_core::Stream;
 
 use super::handle::Handle;
+use super::outbox::News;
 use crate::error::Error;
 use crate::proto::Message;
 
@@ -47,11 +48,11 @@ impl Connection {
         let mut inbox = self.0.inbox();
         if let Some(message) = inbox.message.take() {
             drop(inbox);
-            self.0.nudge();
+            self.0.tell(News::QUEUE);
             return Poll::Ready(Ok(Some(message)));
         }
         if let Some(end) = &mut inbox.end {
-            return Poll::Ready(end.take().map_or(Ok(None), Err));
+            return Poll::Ready(end.take().map_or(Ok(None), |error| Err(*error)));
         }
         match &mut inbox.waker {
             Some(waker) => waker.clone_from(cx.waker()),

@@ -17,8 +17,10 @@ use ::tokio::time::{sleep, timeout};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::config::Config;
+use super::opening::open;
 use super::outcome::Fault;
-use super::serve::{Core, serve};
+use super::serve::{Opened, Task};
+use super::shared::Core;
 use crate::admission::Admitted;
 use crate::error::Error;
 
@@ -61,16 +63,28 @@ impl Listen for UnixListener {
     }
 }
 
-/// Accepts for ever.
-pub(super) async fn accept<L, S, F>(
-    core: &Arc<Core>,
-    listener: L,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
-) where
-    L: Listen,
+/// What is made of each stream before it is served.
+pub(super) trait Wrap<T>: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn wrap(&self, stream: T, peer: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl<T, S, F, W> Wrap<T> for W
+where
+    W: Fn(T, SocketAddr) -> F + Send + Sync + 'static,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
+    type Stream = S;
+
+    fn wrap(&self, stream: T, peer: SocketAddr) -> impl Future<Output = io::Result<S>> + Send {
+        self(stream, peer)
+    }
+}
+
+/// Accepts for ever.
+pub(super) async fn accept<L: Listen>(core: &Arc<Core>, listener: L, wrap: Arc<impl Wrap<L::Stream>>) {
     let mut pause = SHORTEST_PAUSE;
     loop {
         let (stream, peer) = match Listen::accept(&listener).await {
@@ -94,39 +108,42 @@ pub(super) async fn accept<L, S, F>(
                 continue;
             }
         };
-        core.tasks.spawn(enter::<L, S, F>(core.clone(), stream, address, admitted, wrap.clone()));
+        let entering = enter::<L, _>(core.clone(), stream, address, admitted, wrap.clone());
+        core.tasks.spawn(Task::new(entering));
     }
 }
 
-/// Brings a connection to its handshake, and serves it.
-async fn enter<L, S, F>(
+/// Brings a connection through its handshake.
+async fn enter<L: Listen, W: Wrap<L::Stream>>(
     core: Arc<Core>,
     stream: L::Stream,
     peer: SocketAddr,
     admitted: Admitted,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static>,
-) where
-    L: Listen,
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-{
-    // On the heap until it is done: a task keeps the room of all that it ever waits for.
-    let prepared = Box::pin(prepare::<L, S, F>(&core, stream, peer, admitted, wrap)).await;
+    wrap: Arc<W>,
+) -> Option<Opened<W::Stream>> {
+    // On the heap until it is done: what follows may take a while.
+    let prepared = Box::pin(prepare::<L, W>(&core, stream, peer, admitted, wrap)).await;
     let Entered { stream, address, admitted, left } = match prepared {
         Ok(entered) => entered,
-        Err(fault) => return fault.iter().for_each(|fault| core.hooks.fault(fault)),
+        Err(fault) => {
+            fault.iter().for_each(|fault| core.hooks.fault(fault));
+            return None;
+        }
     };
     let Some(tls) = core.tls.clone() else {
-        return serve(core, stream, address, Some(admitted), left).await;
+        return open(core, stream, address, admitted, left).await.map(Opened::Plain);
     };
     let mut options = core.options.handshake_timeout(left);
-    match tls.wrap(stream, &mut options).await {
-        // Not to take room in the tasks of others.
+    match Box::pin(tls.wrap(stream, &mut options)).await {
         Ok(stream) => {
-            Box::pin(serve(core, stream, address, Some(admitted), options.handshake_timeout)).await;
+            let opened = Box::pin(open(core, stream, address, admitted, options.handshake_timeout)).await;
+            opened.map(|serving| Opened::Secure(Box::pin(serving)))
         }
-        Err(Error::NoRequest) => {}
-        Err(error) => core.hooks.fault(&Fault::Handshake(address, error)),
+        Err(Error::NoRequest) => None,
+        Err(error) => {
+            core.hooks.fault(&Fault::Handshake(address, error));
+            None
+        }
     }
 }
 
@@ -140,17 +157,13 @@ struct Entered<S> {
 }
 
 /// Without a fault if nobody was there.
-async fn prepare<L, S, F>(
+async fn prepare<L: Listen, W: Wrap<L::Stream>>(
     core: &Core,
     stream: L::Stream,
     peer: SocketAddr,
     mut admitted: Admitted,
-    wrap: Arc<impl Fn(L::Stream, SocketAddr) -> F>,
-) -> Result<Entered<S>, Option<Fault>>
-where
-    L: Listen,
-    F: Future<Output = io::Result<S>>,
-{
+    wrap: Arc<W>,
+) -> Result<Entered<W::Stream>, Option<Fault>> {
     let failed = |error| Some(Fault::Stream(peer, error));
     L::set_up(&stream, &core.config).map_err(failed)?;
     let mut options = core.options;
@@ -163,7 +176,7 @@ where
     if address != peer && !core.config.trusted_proxies.contains(address.ip()) {
         admitted.came_from(address.ip()).map_err(|refused| Some(Fault::Refused(address, refused)))?;
     }
-    let wrapped = timeout(core.config.handshake_timeout, wrap(stream, address)).await;
+    let wrapped = timeout(core.config.handshake_timeout, wrap.wrap(stream, address)).await;
     let stream = wrapped.map_err(|late| failed(late.into()))?.map_err(failed)?;
     Ok(Entered { stream, address, admitted, left: options.handshake_timeout })
 }

@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::fmt;
@@ -12,17 +13,16 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ::tokio::sync::Notify;
-use ::tokio::task;
 use ::tokio::time::Instant;
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::id::ConnectionId;
-use super::outbox::{Outbox, Phase, QueueLimits, Refusal, Sent};
+use super::outbox::{News, Outbox, Phase, QueueLimits, Refusal, Sent};
 use super::outcome::By;
 use super::outgoing::Outgoing;
 use super::upgrade::Upgrade;
@@ -57,15 +57,13 @@ pub(super) struct Link {
     pub(super) round_trip: AtomicU64,
     /// It was open, and authenticated.
     pub(super) entered: AtomicBool,
-    /// The task that runs it.
-    pub(super) task: OnceLock<task::Id>,
 }
 
 /// The message that waits for the handler.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) message: Option<Message>,
-    pub(super) end: Option<Option<Error>>,
+    pub(super) end: Option<Option<Box<Error>>>,
     pub(super) waker: Option<Waker>,
 }
 
@@ -91,7 +89,8 @@ pub(super) struct Counts {
 pub(super) enum Data {
     #[default]
     Empty,
-    Kept(HashMap<TypeId, Arc<dyn Any + Send + Sync>>),
+    #[expect(clippy::box_collection, reason = "a pointer in each connection, where most have none")]
+    Kept(Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>),
     /// The end was told: what came now would never go, where it holds a handle.
     Gone,
 }
@@ -103,7 +102,7 @@ impl Data {
         value: Arc<dyn Any + Send + Sync>,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         if let Self::Empty = self {
-            *self = Self::Kept(HashMap::new());
+            *self = Self::Kept(Box::default());
         }
         match self {
             Self::Kept(values) => values.insert(kind, value),
@@ -143,9 +142,9 @@ impl Handle {
             let sent = outbox.push(message.into(), &self.0.limits);
             let unchanged =
                 matches!(sent, Ok(Sent::Dropped) | Err(Refusal::Closed | Refusal::NoData | Refusal::TooLong));
-            (sent, if unchanged { None } else { outbox.take_waker() })
+            (sent, if unchanged { None } else { outbox.tell(News::QUEUE) })
         };
-        self.wake(waker);
+        wake(waker);
         sent
     }
 
@@ -338,10 +337,10 @@ impl Handle {
                 return;
             }
             outbox.phase = Phase::Closing(frame, by);
-            outbox.take_waker()
+            outbox.tell(News::QUEUE)
         };
         self.0.room.notify_waiters();
-        self.wake(waker);
+        wake(waker);
     }
 
     /// As [`begin_close`](Self::begin_close), and what waits is lost.
@@ -358,10 +357,10 @@ impl Handle {
             }
             outbox.phase = Phase::Aborted(by);
             outbox.forget();
-            outbox.take_waker()
+            outbox.tell(News::QUEUE)
         };
         self.0.room.notify_waiters();
-        self.wake(waker);
+        wake(waker);
     }
 
     /// Its task is gone: nothing more is taken.
@@ -370,7 +369,7 @@ impl Handle {
             let mut outbox = self.outbox();
             outbox.phase = Phase::Ended;
             outbox.forget();
-            outbox.waker = None;
+            outbox.take_news();
         }
         self.0.room.notify_waiters();
         // The handler may have moved its connection to another task.
@@ -380,15 +379,13 @@ impl Handle {
             inbox.end.get_or_insert(None);
             inbox.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
-    /// Has the task that runs the connection look at it.
-    pub(super) fn nudge(&self) {
-        let waker = self.outbox().take_waker();
-        self.wake(waker);
+    /// Has the task that runs the connection look at something.
+    pub(super) fn tell(&self, news: News) {
+        let waker = self.outbox().tell(news);
+        wake(waker);
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -398,14 +395,25 @@ impl Handle {
     pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
         lock(&self.0.inbox)
     }
+}
 
-    /// Wakes the task that runs the connection, unless that is the one that asks: it looks by itself.
-    fn wake(&self, waker: Option<Waker>) {
-        if let Some(waker) = waker
-            && (task::try_id().is_none() || task::try_id() != self.0.task.get().copied())
-        {
-            waker.wake();
-        }
+/// What wakes the task of a connection for its socket.
+impl Wake for Link {
+    fn wake(self: Arc<Self>) {
+        Handle(self).tell(News::SOCKET);
+    }
+}
+
+/// What wakes it for its handler.
+pub(super) struct HandlerBell(pub(super) Handle);
+
+impl Wake for HandlerBell {
+    fn wake(self: Arc<Self>) {
+        self.0.tell(News::HANDLER);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.tell(News::HANDLER);
     }
 }
 
@@ -424,6 +432,13 @@ impl fmt::Debug for Handle {
             .field("id", &self.id())
             .field("address", &self.address())
             .finish_non_exhaustive()
+    }
+}
+
+/// Wakes whoever waits, once no lock is held.
+pub(super) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -462,7 +477,6 @@ impl Handle {
             counts: Counts::default(),
             round_trip: AtomicU64::new(0),
             entered: false.into(),
-            task: OnceLock::new(),
         }))
     }
 }

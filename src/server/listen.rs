@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,11 +17,13 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::task::spawn_blocking;
 use ::tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::entrance::{Listen, accept};
+use super::entrance::{Listen, Wrap, accept};
 use super::handle::Handle;
+use super::opening::open;
 use super::outcome::{By, Fault};
 use super::registry::Registry;
-use super::serve::{Core, serve};
+use super::serve::{Opened, Task};
+use super::shared::Core;
 use crate::admission::{Admission, Refused};
 use crate::error::Error;
 use crate::proto::{CloseCode, CloseFrame};
@@ -132,7 +135,10 @@ impl Server {
         let is_proxied = self.core.config.trusted_proxies.contains(address.ip());
         let admitted = self.core.admit(address.ip(), is_proxied)?;
         let left = self.core.config.handshake_timeout;
-        self.core.tasks.spawn(serve(self.core.clone(), stream, address, Some(admitted), left));
+        let core = self.core.clone();
+        self.core.tasks.spawn(Task::new(async move {
+            open(core, stream, address, admitted, left).await.map(Opened::Plain)
+        }));
         Ok(())
     }
 
@@ -146,25 +152,17 @@ impl Server {
     }
 
     /// Accepts from a listener, until the server shuts down.
-    pub(super) fn accept_from<L, S, F>(
-        &self,
-        listener: L,
-        wrap: impl Fn(L::Stream, SocketAddr) -> F + Send + Sync + 'static,
-    ) where
-        L: Listen,
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
-    {
+    pub(super) fn accept_from<L: Listen>(&self, listener: L, wrap: impl Wrap<L::Stream>) {
         let core = self.core.clone();
         let wrap = Arc::new(wrap);
-        self.core.tasks.spawn(async move {
+        self.core.tasks.spawn(Box::pin(async move {
             let mut stopping = core.stopping.subscribe();
             let stopped = async move {
                 // It fails if the sender is gone, which `core` has.
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             };
             first(stopped, accept(&core, listener, wrap)).await;
-        });
+        }));
     }
 
     /// Stops: accepts nothing more, closes what is open, each at its moment, and waits until all tasks have ended. What

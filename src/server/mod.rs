@@ -25,9 +25,10 @@
 //! It holds no knowledge of the protocol: it accepts by [`taut::tokio`](crate::tokio), counts by
 //! [`Admission`](crate::Admission) and [`Budget`](crate::Budget), and has nothing that an application could not write.
 //!
-//! **A connection is one task**, which polls two things: the socket, and the application's handler. So what others
-//! send leaves, and pings are answered, while the handler waits for something else. One message is read ahead; beyond
-//! that the peer waits for the handler. A handler that panics ends its connection, with 1011, and nothing else.
+//! **A connection is one task**, which polls two things, each when it was woken: the socket, and the application's
+//! handler. So what others send leaves, and pings are answered, while the handler waits for something else. One message
+//! is read ahead; beyond that the peer waits for the handler. A handler that panics ends its connection, with 1011, and
+//! nothing else.
 //!
 //! **Sending never waits.** [`Handle::queue`] puts a message into the connection's queue, which is bounded in
 //! messages and bytes; when it is full, [`SlowConsumer`] decides, and [`Sent`] says what became of the message. The task
@@ -77,6 +78,7 @@ mod handle;
 mod hooks;
 mod id;
 mod listen;
+mod opening;
 mod origin;
 mod outbox;
 mod outcome;
@@ -85,9 +87,11 @@ mod pump;
 mod rate;
 mod registry;
 mod router;
+mod run;
 mod seen;
 mod serve;
 mod settings;
+mod shared;
 mod tasks;
 mod tls;
 mod upgrade;

@@ -67,7 +67,7 @@ pub(super) struct QueueLimits {
     pub(super) code: CloseCode,
 }
 
-/// The queue.
+/// The queue, and what else the task of the connection is told.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     urgent: VecDeque<Outgoing>,
@@ -76,8 +76,20 @@ pub(super) struct Outbox {
     /// No two messages in the normal lane have the same key.
     distinct: bool,
     pub(super) phase: Phase,
-    /// The task that sends.
-    pub(super) waker: Option<Waker>,
+    news: News,
+    /// The task, while it rests.
+    waker: Option<Waker>,
+}
+
+/// What the task of a connection has not looked at yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Somebody queued something, closed, or took a message.
+    pub(super) queue: bool,
+    /// The socket is to be polled, or a timer.
+    pub(super) socket: bool,
+    /// The handler is to be polled.
+    pub(super) handler: bool,
 }
 
 /// How far a connection is from its end.
@@ -172,6 +184,9 @@ impl Outbox {
     fn put(&mut self, message: Outgoing) {
         self.bytes += message.len();
         let lane = if message.urgent { &mut self.urgent } else { &mut self.normal };
+        if lane.capacity() == 0 {
+            lane.reserve_exact(MOST_KEPT);
+        }
         lane.push_back(message);
     }
 
@@ -230,10 +245,44 @@ impl Outbox {
         true
     }
 
-    /// Asks the task that sends to look.
+    /// Notes some news for the task; gives what wakes it, if it rests.
     #[must_use = "to be woken once the lock is released"]
-    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+    pub(super) fn tell(&mut self, news: News) -> Option<Waker> {
+        self.news = self.news.and(news);
         mem::take(&mut self.waker)
+    }
+
+    /// The news, for the task, which does not rest any more.
+    pub(super) fn take_news(&mut self) -> News {
+        self.waker = None;
+        mem::take(&mut self.news)
+    }
+
+    /// Whether the handler is to be polled, which the task does then.
+    pub(super) fn take_handler(&mut self) -> bool {
+        mem::take(&mut self.news.handler)
+    }
+
+    /// Has the task rest, unless there are news: then it gives these.
+    pub(super) fn rest(&mut self, waker: &Waker) -> News {
+        if self.news == News::default() {
+            self.waker = Some(waker.clone());
+        }
+        self.news
+    }
+}
+
+impl News {
+    pub(super) const QUEUE: Self = Self { queue: true, socket: false, handler: false };
+    pub(super) const SOCKET: Self = Self { queue: false, socket: true, handler: false };
+    pub(super) const HANDLER: Self = Self { queue: false, socket: false, handler: true };
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            queue: self.queue || other.queue,
+            socket: self.socket || other.socket,
+            handler: self.handler || other.handler,
+        }
     }
 }
 
@@ -258,7 +307,7 @@ fn too_slow(code: CloseCode) -> CloseFrame {
 }
 
 /// For how many messages a queue that is empty keeps room.
-const MOST_KEPT: usize = 4;
+const MOST_KEPT: usize = 1;
 
 #[cfg(test)]
 mod tests {
@@ -375,5 +424,20 @@ mod tests {
         assert_eq!(outbox.push(Message::Ping("x".into()).into(), &limits), Err(Refusal::NoData));
         assert_eq!(outbox.push(Message::Close(None).into(), &limits), Err(Refusal::NoData));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_task_that_has_news_does_not_rest_and_one_that_rests_is_woken_once() {
+        let mut outbox = Outbox::default();
+        for news in [News::QUEUE, News::SOCKET, News::HANDLER] {
+            assert!(outbox.tell(news).is_none(), "it does not rest");
+            assert_eq!(outbox.rest(Waker::noop()), news);
+            assert!(outbox.tell(news).is_none(), "it does not rest");
+            assert_eq!(outbox.take_news(), news);
+            assert_eq!(outbox.rest(Waker::noop()), News::default());
+            assert!(outbox.tell(News::SOCKET).is_some(), "it rests");
+            assert!(outbox.tell(news).is_none(), "it was woken");
+            assert_eq!(outbox.take_news(), News::SOCKET.and(news));
+        }
     }
 }

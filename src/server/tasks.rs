@@ -5,6 +5,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -33,7 +35,7 @@ struct Running {
 
 impl Tasks {
     /// Runs a task.
-    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + Unpin + 'static) {
         let number = {
             let mut running = lock(&self.0.running);
             running.next += 1;
@@ -43,10 +45,7 @@ impl Tasks {
         };
         let ended = Ended { tasks: self.clone(), number };
         // Without the lock: a runtime that ends drops the task here.
-        let handle = ::tokio::spawn(async move {
-            let _ended = ended;
-            future.await;
-        });
+        let handle = ::tokio::spawn(Counted { future, _ended: ended });
         if let Some(place) = lock(&self.0.running).handles.get_mut(&number) {
             *place = Some(handle.abort_handle());
         }
@@ -74,6 +73,20 @@ impl Tasks {
         for handle in handles {
             handle.abort();
         }
+    }
+}
+
+/// A task, and then its end.
+struct Counted<F> {
+    future: F,
+    _ended: Ended,
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.future).poll(cx)
     }
 }
 

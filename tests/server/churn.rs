@@ -137,3 +137,72 @@ fn threads_that_come_go_join_and_send_leave_nothing_behind() {
         is_empty(&server).await;
     });
 }
+
+#[test]
+fn threads_that_echo_and_broadcast_at_the_same_time_lose_nothing() {
+    const CLIENTS: usize = 16;
+    const EACH: usize = 300;
+    const SENDERS: usize = 3;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = quiet().max_queued_messages(10_000).write_buffer(256);
+        let server = server(config)
+            .handler(|mut connection| async move {
+                while let Some(message) = connection.recv().await? {
+                    if message.as_text().is_some_and(|text| text.ends_with('3')) {
+                        tokio::task::yield_now().await;
+                    }
+                    connection.queue(message)?;
+                }
+                Ok::<_, BoxError>(())
+            })
+            .detached();
+        let mut clients = Vec::new();
+        for number in 0..CLIENTS {
+            // So little room that a write has to wait, or so much that none does.
+            clients
+                .push(connect_to(&server, "ws://a/", 500 << (number % 8), |request| request).await.unwrap());
+        }
+        while server.registry().len() < CLIENTS {
+            tokio::task::yield_now().await;
+        }
+        let hearing: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                tokio::spawn(async move {
+                    let (mut echoes, mut others) = (0, 0);
+                    client.send("0").await.unwrap();
+                    while echoes < EACH || others < EACH * SENDERS {
+                        match hear(&mut client).await.as_str() {
+                            "broadcast" => others += 1,
+                            echo => {
+                                assert_eq!(echo, echoes.to_string());
+                                echoes += 1;
+                                if echoes < EACH {
+                                    client.send(echoes.to_string()).await.unwrap();
+                                }
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for sender in 0..SENDERS {
+            let registry = server.registry().clone();
+            let send = move || {
+                for _ in 0..EACH {
+                    assert_eq!(registry.broadcast("broadcast").to_all().queued, CLIENTS);
+                    std::thread::yield_now();
+                }
+            };
+            if sender == 0 {
+                drop(std::thread::spawn(send))
+            } else {
+                drop(tokio::spawn(async move { send() }))
+            }
+        }
+        for hearing in hearing {
+            ends(hearing).await.unwrap();
+        }
+    });
+}

@@ -5,6 +5,7 @@
 mod auth;
 mod basics;
 mod broadcast;
+mod cancellation;
 mod churn;
 #[path = "../support/futures.rs"]
 mod futures;

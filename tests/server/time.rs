@@ -136,6 +136,85 @@ async fn how_the_time_was_over_is_told() {
     }
 }
 
+/// How a connection fails whose handler does not take what came: the peer goes, takes nothing, or has too much wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Failure {
+    Gone,
+    Stalled,
+    OverBudget,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_nothing_keeps_no_connection_that_failed() {
+    for (failure, slow, told) in [
+        (Failure::Gone, 0, &["Transport after 80"][..]),
+        (Failure::Gone, 15, &["a", "b", "c", "Transport after 60"]),
+        (Failure::Stalled, 0, &["Stalled after 100"]),
+        (Failure::OverBudget, 0, &["Transport after 80"]),
+    ] {
+        let notes = Notes::default();
+        let config = quiet().handler_timeout(seconds(40)).write_timeout(seconds(10)).write_buffer(1 << 20);
+        let config = config.max_memory((failure == Failure::OverBudget).then_some(10_000));
+        let [ended, heard] = [(); 2].map(|()| notes.clone());
+        let server = server(config)
+            .on_disconnect(move |handle, end| {
+                ended.push(format!("{:?} after {}", end.by, handle.uptime().as_secs()));
+                async {}
+            })
+            .handler(move |mut connection| {
+                let heard = heard.clone();
+                async move {
+                    if slow == 0 {
+                        std::future::pending::<()>().await;
+                    }
+                    loop {
+                        sleep(seconds(slow)).await;
+                        let Some(message) = connection.recv().await? else { return Ok::<_, BoxError>(()) };
+                        heard.push(message.as_text().unwrap());
+                    }
+                }
+            })
+            .detached();
+        let mut client = connect_to(&server, "ws://a/", 1 << 10, |request| request).await.unwrap();
+        for text in ["a", "b", "c"] {
+            client.send(text).await.unwrap();
+        }
+        settle().await;
+        let kept = (failure != Failure::Gone).then_some(client);
+        assert_eq!(server.registry().broadcast(vec![7; 1 << 16]).to_all().queued, 1);
+        sleep(seconds(300)).await;
+        assert_eq!(notes.take(), told, "{failure:?}");
+        drop(kept);
+        is_empty(&server).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_does_not_take_delays_no_close() {
+    let notes = Notes::default();
+    let told = notes.clone();
+    let server = server(quiet().handler_timeout(seconds(0)))
+        .handler(|_connection| std::future::pending::<()>())
+        .on_disconnect(move |handle, end| {
+            told.push(format!("{} after {}", end.is_clean(), handle.uptime().as_secs()));
+            async {}
+        })
+        .detached();
+    let mut client = connect(&server).await;
+    client.send("waits for the handler").await.unwrap();
+    settle().await;
+    server.registry().list()[0].close(CloseCode::NORMAL, "").unwrap();
+    settle().await;
+    for _ in 0..3 {
+        client.feed("nobody takes it").unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(close_code(&mut client).await, 1000);
+    settle().await;
+    assert_eq!(notes.take(), ["true after 0"]);
+    is_empty(&server).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_way_is_no_dead_peer() {
     let server = server(beating().max_queued_bytes(2 << 20)).detached();
