@@ -26,6 +26,12 @@ struct Arguments {
 enum Command {
     /// Runs a hub: WebSockets at /ws, and an HTTP API.
     Serve(Serve),
+    /// Connects to a WebSocket server: with a prompt, or by lines.
+    Connect(Box<taut_hub::connect::Arguments>),
+    /// Shows what connections say, and sends what is typed to all of them.
+    Listen(taut_hub::listen::Arguments),
+    /// Sends back what comes.
+    Echo(taut_hub::echo::Arguments),
 }
 
 #[derive(Args)]
@@ -58,7 +64,12 @@ struct Serve {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    let arguments = match Arguments::parse().command {
+        Command::Serve(arguments) => arguments,
+        Command::Connect(arguments) => return taut_hub::connect::run(*arguments).await.into(),
+        Command::Listen(arguments) => return taut_hub::listen::run(arguments).await,
+        Command::Echo(arguments) => return taut_hub::echo::run(arguments).await,
+    };
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
