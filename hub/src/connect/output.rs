@@ -125,6 +125,13 @@ impl Output {
         }
     }
 
+    /// The same, for those who converse by a prompt as well.
+    pub(super) fn remark(&self, text: impl FnOnce() -> String) {
+        if self.verbose || self.prompt.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            self.note(&text());
+        }
+    }
+
     /// Shows a frame, if frames are shown.
     pub(super) fn frame(&self, frame: &Passed) {
         if self.frames.load(Ordering::Relaxed) {

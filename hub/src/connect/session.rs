@@ -43,6 +43,13 @@ pub(super) struct Session<'a> {
     is_writing: Cell<bool>,
 }
 
+/// That this end closes.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    why: Why,
+    code: CloseCode,
+}
+
 /// Why this end closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
@@ -88,6 +95,7 @@ impl<'a> Session<'a> {
             let opened = select! {
                 opened = connecting => opened,
                 () = signals.next() => return Ok(Exit::Interrupted),
+                exit = closes(input) => return exit,
             };
             let loss = match opened {
                 Err(error) => Loss::Connect(error),
@@ -96,7 +104,7 @@ impl<'a> Session<'a> {
                     self.opened(&socket);
                     input.go();
                     match self.serve(socket, input, &mut signals).await? {
-                        (Some(why), loss) => return self.ended(why, &loss),
+                        (Some(closing), loss) => return self.ended(closing, &loss),
                         (None, loss) => {
                             pause.connected(since.elapsed());
                             loss
@@ -112,8 +120,8 @@ impl<'a> Session<'a> {
             let exit = select! {
                 () = sleep_until(Instant::now() + delay) => None,
                 () = signals.next() => Some(Ok(Exit::Interrupted)),
-                () = until(self.deadline.get()) => Some(self.ended(Why::TimeIsOver, &loss)),
-                () = closes(input) => Some(Ok(Exit::Closed)),
+                () = until(self.deadline.get()) => Some(self.time_is_over()),
+                exit = closes(input) => Some(exit),
             };
             if let Some(exit) = exit {
                 return exit;
@@ -128,7 +136,9 @@ impl<'a> Session<'a> {
             let compressed = if is_compressed { ", compressed" } else { "" };
             format!("connected{}{compressed}", subprotocol.unwrap_or_default())
         });
-        self.stats.borrow_mut().opened();
+        if self.stats.borrow_mut().opened() > 1 {
+            self.output.note("connected again");
+        }
         if let Some(record) = &mut *self.record.borrow_mut() {
             record.start();
         }
@@ -137,13 +147,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// One connection: why this end closed it, if it did, and how it ended.
+    /// One connection: whether this end closed it, and how it ended.
     async fn serve(
         &self,
         socket: WebSocket<NetworkStream>,
         input: &mut Input,
         signals: &mut Signals,
-    ) -> Result<(Option<Why>, Loss), Failure> {
+    ) -> Result<(Option<Closing>, Loss), Failure> {
         let wire = Arc::new(Wire::new(self.output.clone()));
         let (stream, connection) = socket.into_parts();
         let tap = Tap::new(stream, &wire, connection.unparsed());
@@ -151,7 +161,7 @@ impl<'a> Session<'a> {
         let (mut receiver, sender) = socket.into_split();
         let mut closer = receiver.sender();
         let mut sending = pin!(self.send(input, sender, &wire));
-        let (mut is_sending, mut refused, mut closing) = (true, None, None);
+        let (mut is_sending, mut refused, mut closing) = (true, None, None::<Closing>);
         let loss = loop {
             let close = select! {
                 received = receiver.recv() => match received {
@@ -178,18 +188,19 @@ impl<'a> Session<'a> {
                 }
                 () = until(self.deadline.get()), if closing.is_none() => Some((Why::TimeIsOver, None)),
                 () = signals.next() => {
-                    if closing == Some(Why::Interrupted) {
+                    if closing.is_some_and(|closing| closing.why == Why::Interrupted) {
                         // The second does not wait for anybody.
                         break Loss::Broken(Error::Lost);
                     }
-                    closing = Some(Why::Interrupted);
+                    closing = Some(Closing { why: Why::Interrupted, code: CloseCode::AWAY });
                     closer.start_close(CloseFrame::from(CloseCode::AWAY));
                     None
                 }
             };
             if let (Some((why, frame)), None) = (close, closing) {
-                closing = Some(why);
-                closer.start_close(frame.unwrap_or_else(|| CloseCode::NORMAL.into()));
+                let frame = frame.unwrap_or_else(|| CloseFrame::from(CloseCode::NORMAL));
+                closing = Some(Closing { why, code: frame.code() });
+                closer.start_close(frame);
             }
         };
         if self.is_writing.replace(false) {
@@ -294,22 +305,32 @@ impl<'a> Session<'a> {
     }
 
     /// This end closed.
-    fn ended(&self, why: Why, loss: &Loss) -> Result<Exit, Failure> {
-        match (why, loss) {
+    fn ended(&self, closing: Closing, loss: &Loss) -> Result<Exit, Failure> {
+        // A Close that answers has the same code, none, or says goodbye; another is about what was sent before.
+        let is_answer = |code| code == closing.code.get() || [1000, 1001, 1005].contains(&code);
+        match (closing.why, loss) {
             (Why::Interrupted, _) => Ok(Exit::Interrupted),
-            (Why::TimeIsOver, _) if self.missing() > 0 => {
-                Err(Failure::new(Exit::Timeout, self.few("before the time was over")))
-            }
-            (Why::TimeIsOver, _) => Ok(Exit::Closed),
+            (_, Loss::Closed(status)) if status.clean && !is_answer(status.code) => Err(self.failure(loss)),
+            (Why::TimeIsOver, _) => self.time_is_over(),
             (Why::Done, Loss::Closed(status)) if status.clean => self.enough(),
             (Why::Done, _) => Err(self.failure(loss)),
         }
     }
 
+    fn time_is_over(&self) -> Result<Exit, Failure> {
+        if self.missing() > 0 {
+            return Err(Failure::new(Exit::Timeout, self.few("before the time was over")));
+        }
+        Ok(Exit::Closed)
+    }
+
     /// The server ended it, or the network.
     fn lost(&self, loss: &Loss) -> Result<Exit, Failure> {
         match Exit::of_loss(loss) {
-            Exit::Closed => self.enough(),
+            Exit::Closed => {
+                self.output.remark(|| loss.to_string());
+                self.enough()
+            }
             _ => Err(self.failure(loss)),
         }
     }
@@ -365,10 +386,12 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Waits until the next thing to do is to close.
-async fn closes(input: &mut Input) {
-    if !matches!(input.peek().await, Action::Close(_) | Action::Fail(_)) {
-        pending::<()>().await;
+/// Waits until the next thing to do needs no connection: to close, or to fail.
+async fn closes(input: &mut Input) -> Result<Exit, Failure> {
+    match input.peek().await {
+        Action::Close(_) => Ok(Exit::Closed),
+        Action::Fail(failure) => Err(failure.clone()),
+        _ => pending().await,
     }
 }
 

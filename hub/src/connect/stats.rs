@@ -35,10 +35,12 @@ impl Messages {
 }
 
 impl Stats {
-    pub(super) fn opened(&mut self) {
+    /// The number of the connection.
+    pub(super) fn opened(&mut self) -> u64 {
         self.connections += 1;
         self.since = Some(Instant::now());
         self.pings.clear();
+        self.connections
     }
 
     pub(super) fn ended(&mut self, wire: &Wire) {

@@ -17,8 +17,11 @@ impl Terminal {
 
     #[cfg(unix)]
     pub(super) fn restore(&self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-        if let Some(before) = &self.before {
+        use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+        let Some(before) = &self.before else { return };
+        let is_amid_a_line =
+            tcgetattr(rustix::stdio::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
+        if is_amid_a_line {
             // The mode for pasting is the terminal's own, and not among its settings.
             println!("\x1b[?2004l");
             // A terminal that is gone needs no settings.
