@@ -74,6 +74,9 @@ pub struct Arguments {
     /// How long connecting and the handshake may take, in seconds.
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds, help_heading = "Network")]
     pub connect_timeout: Duration,
+    /// How long the server may take to answer a Close, in seconds.
+    #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds, help_heading = "Network")]
+    pub close_timeout: Duration,
     /// Pings the server so often, in seconds, and ends if it is silent for 20 s.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Network")]
     pub ping: Option<Duration>,

@@ -90,6 +90,11 @@ impl Input {
         }
     }
 
+    /// Whether there is a message that was taken, and is not sent.
+    pub(super) const fn is_kept(&self) -> bool {
+        matches!(&self.kept, Some(Action::Send(_)))
+    }
+
     /// Puts one back.
     pub(super) fn keep(&mut self, action: Action) {
         self.kept = Some(action);

@@ -79,7 +79,8 @@ impl Way {
 
 fn options(arguments: &Arguments) -> Options {
     let deflate = arguments.deflate.then(Deflate::new);
-    let mut options = Options::new().handshake_timeout(arguments.connect_timeout).deflate(deflate);
+    let mut options = Options::new().handshake_timeout(arguments.connect_timeout);
+    options = options.close_timeout(arguments.close_timeout).deflate(deflate);
     if let Some(bytes) = arguments.max_message {
         options = options.config(Config::new().max_message(bytes).max_frame(bytes));
     }

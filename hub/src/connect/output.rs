@@ -26,6 +26,7 @@ pub(super) struct Output {
     timestamps: bool,
     verbose: bool,
     is_terminal: bool,
+    is_colored: bool,
     frames: AtomicBool,
     prompt: Mutex<Option<Printer>>,
 }
@@ -42,6 +43,8 @@ impl Output {
             timestamps: arguments.timestamps,
             verbose: arguments.verbose,
             is_terminal: stdout().is_terminal(),
+            // https://no-color.org: set, and not empty.
+            is_colored: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             frames: AtomicBool::new(arguments.frames),
             prompt: Mutex::default(),
         }
@@ -95,7 +98,8 @@ impl Output {
     fn line(&self, text: &str) -> Result<(), Failure> {
         let when = if self.timestamps { timestamp() + " " } else { String::new() };
         let text = if self.is_terminal { Printed(text).to_string() } else { text.to_owned() };
-        if self.above_prompt(&format!("{when}< {text}")) {
+        let mark = if self.is_colored { "\x1b[32m<\x1b[0m" } else { "<" };
+        if self.above_prompt(&format!("{when}{mark} {text}")) {
             return Ok(());
         }
         self.raw(format!("{when}{text}\n").as_bytes())
@@ -112,7 +116,8 @@ impl Output {
     /// Tells the person something.
     pub(super) fn note(&self, text: &str) {
         let text = Printed(text).to_string();
-        if !self.above_prompt(&text) {
+        let above = if self.is_colored { &*format!("\x1b[2m{text}\x1b[0m") } else { &*text };
+        if !self.above_prompt(above) {
             // There is nobody else to tell.
             let _ = writeln!(stderr(), "{text}");
         }
@@ -155,6 +160,7 @@ impl Output {
             timestamps: false,
             verbose: true,
             is_terminal: false,
+            is_colored: false,
             frames: AtomicBool::new(false),
             prompt: Mutex::default(),
         }

@@ -88,6 +88,14 @@ impl<'a> Session<'a> {
 
     /// Connects, and again if that is wanted, until the conversation is over.
     pub(super) async fn run(&self, input: &mut Input) -> Result<Exit, Failure> {
+        let ended = self.converse(input).await;
+        if input.is_kept() {
+            self.output.note("not everything was sent before the end");
+        }
+        ended
+    }
+
+    async fn converse(&self, input: &mut Input) -> Result<Exit, Failure> {
         let mut signals = Signals::new().map_err(here)?;
         let mut pause = Pause::new();
         loop {
@@ -134,7 +142,9 @@ impl<'a> Session<'a> {
         self.output.detail(|| {
             let subprotocol = socket.subprotocol().map(|name| format!(", subprotocol {name}"));
             let compressed = if is_compressed { ", compressed" } else { "" };
-            format!("connected{}{compressed}", subprotocol.unwrap_or_default())
+            let version = socket.with_stream(|stream| stream.tls().and_then(|tls| tls.protocol_version()));
+            let tls = version.map(|version| format!(", {version:?}")).unwrap_or_default();
+            format!("connected{tls}{}{compressed}", subprotocol.unwrap_or_default())
         });
         if self.stats.borrow_mut().opened() > 1 {
             self.output.note("connected again");
@@ -265,11 +275,11 @@ impl<'a> Session<'a> {
     /// Whether it was the last that is wanted.
     fn received(&self, message: &Message, wire: &Wire) -> Result<bool, Failure> {
         let count = self.arguments.count;
-        if let Message::Pong(payload) = message {
-            if let Some(time) = self.stats.borrow_mut().pong(payload) {
-                let payload = String::from_utf8_lossy(payload);
-                self.output.note(&format!("pong {payload:?} after {:.3} ms", 1e3 * time.as_secs_f64()));
-            }
+        if let Message::Pong(payload) = message
+            && let Some(time) = self.stats.borrow_mut().pong(payload)
+        {
+            let payload = String::from_utf8_lossy(payload);
+            self.output.note(&format!("pong {payload:?} after {:.3} ms", 1e3 * time.as_secs_f64()));
         }
         if let Message::Ping(_) = message {
             self.output.detail(|| "ping, answered".to_owned());

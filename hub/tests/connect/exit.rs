@@ -115,6 +115,8 @@ async fn another_code_is_6() {
 async fn what_takes_too_long_is_7() {
     let ran = listening(&scripted([End::Silent]).await, &["--connect-timeout", "0.2"]).await;
     assert!(ran.code == Some(7) && ran.err.contains("handshake"), "{ran:?}");
+    let ran = connect(&[&scripted([End::Deaf]).await, "--close-timeout", "0.2"], b"").await;
+    assert!(ran.code == Some(7) && ran.err.contains("closing"), "{ran:?}");
     let echo = Serving::echo(&[]).await;
     let ran = connect(&[&echo.url, "--count", "2", "--for", "0.5"], b"one\n").await;
     assert!(ran.code == Some(7) && ran.err.contains("1 of 2") && ran.out() == "one\n", "{ran:?}");

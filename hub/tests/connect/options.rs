@@ -142,6 +142,10 @@ async fn connected_again() {
     let ran = connect(&[&url, "--no-input", "--reconnect"], b"").await;
     assert_eq!((ran.code, ran.out()), (Some(0), "first\nthird\n"), "{ran:?}");
     assert_eq!(ran.err.matches("connected again").count(), 2, "{ran:?}");
+    // What is to be sent waits for a connection.
+    let busy = End::Raw("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    let ran = connect(&[&scripted([busy, End::Echo]).await, "--reconnect"], b"one\ntwo\n").await;
+    assert_eq!((ran.code, ran.out()), (Some(0), "one\ntwo\n"), "{ran:?}");
     // A server that does not want this client is not asked again.
     let url = scripted([End::Close("", 1008, ""), End::Close("", 1000, "")]).await;
     let ran = connect(&[&url, "--no-input", "--reconnect"], b"").await;
@@ -187,10 +191,11 @@ async fn whom_tls_trusts() {
         (&[&by_address, "--ca", ca.path(), "--server-name", "localhost"], 0),
         (&[&by_address, "--dangerous-accept-any-certificate"], 0),
     ] {
-        let ran = connect(&[arguments, &["--no-input", "--count", "1"]].concat(), b"").await;
+        let ran = connect(&[arguments, &["--no-input", "--count", "1", "-v"]].concat(), b"").await;
         assert_eq!(ran.code, Some(code), "{arguments:?} {ran:?}");
         assert_eq!(ran.out(), if code == 0 { "hello\n" } else { "" });
         assert_eq!(ran.err.contains("INSECURE"), arguments.len() == 2, "{ran:?}");
+        assert_eq!(ran.err.contains("connected, TLSv1_3"), code == 0, "{ran:?}");
     }
 }
 
@@ -224,7 +229,7 @@ async fn through_a_proxy() {
 #[tokio::test]
 async fn tokens_of_ones_own() {
     let key = Scratch::new(format!(" {SECRET}\n").as_bytes());
-    let hub = hub_with_secret(&[("server.auth_timeout", "1s")]).await;
+    let hub = hub_with_secret(&[("auth.timeout", "200ms")]).await;
     let url = format!("ws://{}/ws", hub.address().unwrap());
     let own = [
         "--username",

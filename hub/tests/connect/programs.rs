@@ -105,6 +105,8 @@ pub(crate) enum End {
     Silent,
     /// Opens, and does not answer a Close.
     Deaf,
+    /// Says again what comes.
+    Echo,
 }
 
 impl End {
@@ -123,6 +125,14 @@ impl End {
                 let socket = open(stream).await;
                 tokio::time::sleep(PATIENCE).await;
                 drop(socket);
+            }
+            Self::Echo => {
+                let mut socket = open(stream).await;
+                while let Some(message) = socket.recv().await.unwrap() {
+                    if message.is_data() {
+                        socket.send(message).await.unwrap();
+                    }
+                }
             }
             Self::Close(text, code, reason) => {
                 let mut socket = open(stream).await;

@@ -21,6 +21,10 @@ struct Terminal {
 impl Terminal {
     /// `taut connect`, and `stty` after it.
     fn start(url: &str, arguments: &str) -> Self {
+        Self::start_with(url, arguments, "1")
+    }
+
+    fn start_with(url: &str, arguments: &str, no_color: &str) -> Self {
         // Only for its environment.
         let plain = taut(&[]);
         let mut command = tokio::process::Command::new("script");
@@ -30,6 +34,7 @@ impl Terminal {
             .args(["-qec", &line, "/dev/null"])
             .kill_on_drop(true)
             .env("TERM", "xterm")
+            .env("NO_COLOR", no_color)
             .env("SHELL", "/bin/sh");
         for (name, _) in plain.as_std().get_envs() {
             command.env_remove(name);
@@ -134,6 +139,15 @@ async fn the_terminal_is_as_before_when_the_server_goes() {
         terminal.see(said).await;
         terminal.end(code).await;
     }
+}
+
+#[tokio::test]
+async fn colours_unless_they_are_unwanted() {
+    let url = scripted([End::Close("hello", 1000, "")]).await;
+    let mut terminal = Terminal::start_with(&url, "--history /dev/null", "");
+    terminal.see("\x1b[32m<\x1b[0m hello").await;
+    terminal.see("\x1b[2mthe server closed").await;
+    terminal.end(0).await;
 }
 
 #[tokio::test]
