@@ -307,3 +307,21 @@ async fn nothing_is_lost_while_both_ends_are_slow() {
     assert_eq!((ran.code, ran.out.len()), (Some(0), 20_000_000), "{}", ran.err);
     assert_eq!(serving.await.unwrap(), input.len());
 }
+
+#[tokio::test]
+async fn each_option_and_exit_code_is_documented() {
+    let documented = include_str!("../../../docs/connect.md");
+    let help = connect(&["--help"], b"").await;
+    let options = help
+        .out()
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--").or(line.split(", --").nth(1)));
+    let names: Vec<_> = options.map(|line| line.split([' ', '[']).next().unwrap()).collect();
+    assert!(names.len() > 35 && names.contains(&"header"), "{names:?}");
+    for name in names.iter().filter(|name| **name != "help") {
+        assert!(documented.contains(&format!("`--{name}")), "--{name}");
+    }
+    for code in (0..10).chain([130]) {
+        assert!(documented.contains(&format!("\n| {code} ")), "{code}");
+    }
+}

@@ -142,6 +142,17 @@ async fn the_terminal_is_as_before_when_the_server_goes() {
 }
 
 #[tokio::test]
+async fn without_a_connection_it_can_be_ended() {
+    // Between two attempts, and amid one.
+    for (end, said) in [(End::Close("", 1012, ""), "again in"), (End::Silent, "> ")] {
+        let mut terminal = Terminal::start(&scripted([end]).await, "--history /dev/null --reconnect");
+        terminal.see(said).await;
+        terminal.press("/quit\r").await;
+        terminal.end(0).await;
+    }
+}
+
+#[tokio::test]
 async fn colours_unless_they_are_unwanted() {
     let url = scripted([End::Close("hello", 1000, "")]).await;
     let mut terminal = Terminal::start_with(&url, "--history /dev/null", "");
