@@ -7,10 +7,10 @@ use taut::proto::Message;
 use taut::server::{Config, Connection, Server};
 use taut::tokio::ServerTls;
 use taut::tokio::rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::programs::{End, Serving, asked, connect, scripted};
+use crate::programs::{End, Serving, asked, connect, output, scripted, taut};
 use crate::support::{SECRET, Scratch, hub, hub_with_secret};
 
 #[tokio::test]
@@ -154,6 +154,23 @@ async fn connected_again() {
     let url = scripted([End::Close("", 1012, "")]).await;
     let ran = connect(&[&url, "--no-input", "--reconnect", "--for", "1"], b"").await;
     assert!(ran.code == Some(0) && ran.err.contains("again in"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_a_closing_connection_refuses_goes_over_the_next() {
+    let url = scripted([End::Linger, End::Echo]).await;
+    let program = ["connect", &url, "--reconnect", "--frames", "--close-timeout", "0.5"];
+    let mut child = taut(&program).spawn().unwrap();
+    let (mut input, mut err) =
+        (child.stdin.take().unwrap(), BufReader::new(child.stderr.take().unwrap()).lines());
+    input.write_all(b"zero\n").await.unwrap();
+    while !err.next_line().await.unwrap().unwrap().starts_with("<< close") {}
+    input.write_all(b"one\ntwo\n").await.unwrap();
+    while err.next_line().await.unwrap().unwrap() != "connected again" {}
+    drop(input);
+    let said = async { while err.next_line().await.unwrap().is_some() {} };
+    let (ran, ()) = tokio::join!(output(child), said);
+    assert_eq!((ran.code, ran.out()), (Some(0), "one\ntwo\n"));
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use taut::proto::CloseCode;
 use taut::proto::handshake::{Accept, Request};
+use taut::proto::{CloseCode, CloseFrame};
 use taut::tokio::{Options, WebSocket, accept_with};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
@@ -105,6 +105,8 @@ pub(crate) enum End {
     Silent,
     /// Opens, and does not answer a Close.
     Deaf,
+    /// Closes with 1012 after a message, and keeps the transport.
+    Linger,
     /// Says again what comes.
     Echo,
 }
@@ -123,6 +125,14 @@ impl End {
             Self::Vanish => drop(open(stream).await),
             Self::Deaf => {
                 let socket = open(stream).await;
+                tokio::time::sleep(PATIENCE).await;
+                drop(socket);
+            }
+            Self::Linger => {
+                let mut socket = open(stream).await;
+                socket.recv().await.unwrap().expect("a message");
+                socket.start_close(CloseFrame::from(CloseCode::RESTART));
+                socket.flush().await.unwrap();
                 tokio::time::sleep(PATIENCE).await;
                 drop(socket);
             }
