@@ -14,6 +14,8 @@ use crate::envelope::{Envelope, is_room, is_user, new_id};
 #[derive(Debug, PartialEq)]
 pub(super) enum Action {
     Send(Message),
+    /// The content of the file, once it is its turn.
+    SendFile(String),
     /// Measures the time there and back; without a payload by one of its own.
     Ping(Vec<u8>),
     Close(CloseFrame),
@@ -99,7 +101,8 @@ impl Line {
                 ))
             }
             "/close" | "/quit" => Self::Action(Action::Close(close_frame(rest)?)),
-            "/file" => Self::send(Message::binary(file(rest)?)),
+            "/file" if rest.is_empty() => return Err("it is /file PATH".to_owned()),
+            "/file" => Self::Action(Action::SendFile(rest.to_owned())),
             "/frames" => match rest {
                 "on" | "off" => Self::Action(Action::ShowFrames(rest == "on")),
                 _ => return Err("it is /frames on, or /frames off".to_owned()),
@@ -141,7 +144,8 @@ fn close_frame(rest: &str) -> Result<CloseFrame, String> {
     CloseFrame::new(code, reason.trim()).map_err(|error| error.to_string())
 }
 
-fn file(path: &str) -> Result<Vec<u8>, String> {
+/// The content of a file, or what is wrong.
+pub(super) fn file(path: &str) -> Result<Vec<u8>, String> {
     let wrong = |error| format!("{path}: {error}");
     if metadata(path).map_err(wrong)?.len() > LARGEST_FILE {
         return Err(format!("{path} has more than 16 MiB"));

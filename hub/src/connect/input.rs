@@ -33,7 +33,7 @@ pub(super) struct Input {
 impl Input {
     /// As the command line says, without a prompt.
     pub(super) fn new(arguments: &Arguments) -> Result<Self, Failure> {
-        let (sender, mut input) = Self::by_hand();
+        let (sender, mut input) = Self::by_hand(QUEUE);
         let form = arguments.binary;
         if let Some(path) = &arguments.replay {
             let file = File::open(path);
@@ -55,9 +55,9 @@ impl Input {
         Ok(input)
     }
 
-    /// One that somebody else feeds.
-    pub(super) fn by_hand() -> (Sender<Action>, Self) {
-        let (sender, actions) = channel(QUEUE);
+    /// One that somebody else feeds, of whom so much may wait.
+    pub(super) fn by_hand(actions: usize) -> (Sender<Action>, Self) {
+        let (sender, actions) = channel(actions);
         (sender, Self { actions, _silent: None, kept: None, is_over: false, go: None })
     }
 
@@ -92,7 +92,7 @@ impl Input {
 
     /// Whether there is a message that was taken, and is not sent.
     pub(super) const fn is_kept(&self) -> bool {
-        matches!(&self.kept, Some(Action::Send(_)))
+        matches!(&self.kept, Some(Action::Send(_) | Action::SendFile(_)))
     }
 
     /// Puts one back.

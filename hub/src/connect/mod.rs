@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod above;
 mod arguments;
 mod command;
 mod exit;
@@ -23,6 +24,8 @@ mod token;
 use std::io::{IsTerminal, stdin, stdout};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 pub use arguments::{Arguments, Form};
 pub use exit::Exit;
@@ -60,14 +63,15 @@ async fn converse(arguments: &Arguments) -> Result<Exit, Failure> {
         return session.run(&mut Input::new(arguments)?).await;
     }
     let terminal = Terminal::remember();
-    let (sender, mut input) = Input::by_hand();
+    let (sender, mut input) = Input::by_hand(prompt::MOST_WAITING);
     output.note("a line is sent as text; /help shows the commands, Ctrl-D closes");
     let history = arguments.history.clone().or_else(prompt::default_history);
-    output.set_prompt(Some(prompt::start(history, sender)?));
+    output.set_prompt(prompt::start(history, sender)?);
     let ended = session.run(&mut input).await;
-    // What was said last is shown by the prompt's thread.
-    tokio::time::sleep(LAST_WORDS).await;
-    output.set_prompt(None);
+    // A terminal that stands still is not waited for.
+    let _ = timeout(LAST_WORDS, output.end_prompt()).await;
+    // The last line may be with the prompt's thread.
+    sleep(LAST_LINE).await;
     terminal.restore();
     ended
 }
@@ -77,4 +81,8 @@ fn has_prompt(arguments: &Arguments) -> bool {
     !is_scripted && arguments.binary.is_none() && stdin().is_terminal() && stdout().is_terminal()
 }
 
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long what was said last may take to be shown.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The same for a line that the prompt has.
+const LAST_LINE: Duration = Duration::from_millis(50);

@@ -5,12 +5,12 @@
 use std::fmt;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustyline::ExternalPrinter;
 use serde_json::Value;
 use taut::proto::Message;
 
+use super::above::{Above, Printer};
 use super::arguments::{Arguments, Form};
 use super::exit::{Exit, Failure};
 use super::filter::Filter;
@@ -28,11 +28,8 @@ pub(super) struct Output {
     is_terminal: bool,
     is_colored: bool,
     frames: AtomicBool,
-    prompt: Mutex<Option<Printer>>,
+    above: Mutex<Option<Above>>,
 }
-
-/// Writes above the prompt.
-pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
 impl Output {
     pub(super) fn new(arguments: &Arguments) -> Self {
@@ -46,13 +43,29 @@ impl Output {
             // https://no-color.org: set, and not empty.
             is_colored: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             frames: AtomicBool::new(arguments.frames),
-            prompt: Mutex::default(),
+            above: Mutex::default(),
         }
     }
 
     /// From here on, all is shown above the prompt.
-    pub(super) fn set_prompt(&self, printer: Option<Printer>) {
-        *self.prompt.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+    pub(super) fn set_prompt(&self, printer: Printer) {
+        *self.above() = Some(Above::start(printer));
+    }
+
+    /// Waits until there is room for more.
+    pub(super) async fn room(&self) {
+        let waiting = self.above().as_ref().map(Above::waiting);
+        if let Some(waiting) = waiting {
+            waiting.room().await;
+        }
+    }
+
+    /// The prompt is over: waits until all is shown.
+    pub(super) async fn end_prompt(&self) {
+        let above = self.above().take();
+        if let Some(above) = above {
+            above.waiting().nothing().await;
+        }
     }
 
     pub(super) const fn is_verbose(&self) -> bool {
@@ -132,7 +145,7 @@ impl Output {
 
     /// The same, for those who converse by a prompt as well.
     pub(super) fn remark(&self, text: impl FnOnce() -> String) {
-        if self.verbose || self.prompt.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.verbose || self.above().is_some() {
             self.note(&text());
         }
     }
@@ -146,8 +159,15 @@ impl Output {
 
     /// Whether there is a prompt.
     fn above_prompt(&self, text: &str) -> bool {
-        let mut prompt = self.prompt.lock().unwrap_or_else(PoisonError::into_inner);
-        prompt.as_mut().is_some_and(|printer| printer.print(format!("{text}\n")).is_ok())
+        let above = self.above();
+        if let Some(above) = &*above {
+            above.show(format!("{text}\n"));
+        }
+        above.is_some()
+    }
+
+    fn above(&self) -> MutexGuard<'_, Option<Above>> {
+        self.above.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For tests.
@@ -162,7 +182,7 @@ impl Output {
             is_terminal: false,
             is_colored: false,
             frames: AtomicBool::new(false),
-            prompt: Mutex::default(),
+            above: Mutex::default(),
         }
     }
 }

@@ -15,10 +15,11 @@ use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, Helper};
 use taut::proto::CloseCode;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
+use super::above::Printer;
 use super::command::{Action, COMMANDS, Line, help};
 use super::exit::{Exit, Failure};
-use super::output::Printer;
 
 /// Reads lines in a thread of its own until the person ends it, and gives what writes above the prompt.
 pub(super) fn start(history: Option<PathBuf>, actions: Sender<Action>) -> Result<Printer, Failure> {
@@ -84,17 +85,21 @@ fn read(mut editor: Editor<Words, FileHistory>, history: Option<&Path>, actions:
             let _ = editor.append_history(path);
         }
         match Line::parse(line.trim_end()) {
-            Ok(Line::Action(action)) => {
-                if actions.blocking_send(action).is_err() {
-                    return;
+            // It must not wait for the connection here, which may wait for the prompt to show something.
+            Ok(Line::Action(action)) => match actions.try_send(action) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    println!("this was not taken: {MOST_WAITING} lines wait to be sent")
                 }
-            }
+                Err(TrySendError::Closed(_)) => return,
+            },
             Ok(Line::Help) => print!("{}", help()),
             Ok(Line::Nothing) => {}
             Err(problem) => println!("{problem}"),
         }
     }
-    // As above.
+    // Without the prompt, nothing waits to be shown above it.
+    drop(editor);
     let _ = actions.blocking_send(Action::Close(CloseCode::NORMAL.into()));
 }
 
@@ -130,6 +135,9 @@ impl Highlighter for Words {}
 impl Validator for Words {}
 
 impl Helper for Words {}
+
+/// How many lines may wait to be sent.
+pub(super) const MOST_WAITING: usize = 1_024;
 
 /// How many lines the history keeps.
 const MOST_LINES: usize = 1_000;

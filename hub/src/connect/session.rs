@@ -13,10 +13,11 @@ use taut::client::Loss;
 use taut::proto::{CloseCode, CloseFrame, Message, SendErrorKind};
 use taut::tokio::{NetworkStream, SendHalf, WebSocket};
 use tokio::select;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::arguments::Arguments;
-use super::command::Action;
+use super::command::{Action, file};
 use super::exit::{Exit, Failure};
 use super::form::Printed;
 use super::input::Input;
@@ -174,8 +175,13 @@ impl<'a> Session<'a> {
         let (mut is_sending, mut refused, mut closing) = (true, None, None::<Closing>);
         let loss = loop {
             let close = select! {
-                received = receiver.recv() => match received {
-                    Ok(Some(message)) => self.received(&message, &wire)?.then_some((Why::Done, None)),
+                received = async { self.output.room().await; receiver.recv().await } => match received {
+                    Ok(Some(message)) => {
+                        if let (Message::Pong(_), Some(time)) = (&message, receiver.round_trip()) {
+                            self.output.detail(|| format!("round trip {:.3} ms", 1e3 * time.as_secs_f64()));
+                        }
+                        self.received(&message, &wire)?.then_some((Why::Done, None))
+                    }
                     Ok(None) => break match (receiver.close_status(), refused) {
                         (Some(status), None) => Loss::Closed(status),
                         (Some(status), _) if status.clean => Loss::Closed(status),
@@ -227,9 +233,23 @@ impl<'a> Session<'a> {
         mut sender: SendHalf<Tap<NetworkStream>>,
         wire: &Wire,
     ) -> Result<Sent, Failure> {
-        while let Some(action) = input.next().await {
+        loop {
+            self.output.room().await;
+            let Some(action) = input.next().await else { return Ok(Sent::EndOfInput) };
             let message = match action {
                 Action::Send(message) => message,
+                Action::SendFile(path) => {
+                    self.is_writing.set(true);
+                    match spawn_blocking(move || file(&path)).await {
+                        Ok(Ok(bytes)) => Message::binary(bytes),
+                        Ok(Err(problem)) => {
+                            self.is_writing.set(false);
+                            self.output.note(&problem);
+                            continue;
+                        }
+                        Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
+                    }
+                }
                 Action::Ping(payload) => Message::Ping(self.stats.borrow_mut().ping(payload).into()),
                 Action::Close(frame) => return Ok(Sent::Close(frame)),
                 Action::ShowFrames(on) => {
@@ -259,7 +279,6 @@ impl<'a> Session<'a> {
             }
             self.sent(&message, wire)?;
         }
-        Ok(Sent::EndOfInput)
     }
 
     fn sent(&self, message: &Message, wire: &Wire) -> Result<(), Failure> {

@@ -176,9 +176,10 @@ async fn what_a_closing_connection_refuses_goes_over_the_next() {
 #[tokio::test]
 async fn pings_by_themselves() {
     let echo = Serving::echo(&[]).await;
-    let ran = connect(&[&echo.url, "--no-input", "--ping", "0.05", "--for", "0.5", "--frames"], b"").await;
+    let ran =
+        connect(&[&echo.url, "--no-input", "--ping", "0.05", "--for", "0.5", "--frames", "-v"], b"").await;
     assert_eq!(ran.code, Some(0));
-    assert!(ran.err.matches("<< pong").count() > 1, "{ran:?}");
+    assert!(ran.err.matches("<< pong").count() > 1 && ran.err.contains("round trip "), "{ran:?}");
 }
 
 #[tokio::test]

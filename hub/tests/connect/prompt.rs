@@ -92,6 +92,8 @@ async fn commands_completion_and_history() {
     terminal.press("\x15").await;
     terminal.press(&format!("/file {}\r", file.path())).await;
     terminal.see("< 0001").await;
+    terminal.press("/file /nowhere/file\r").await;
+    terminal.see("/nowhere/file: No such file").await;
     terminal.press("/bin 00ff\r").await;
     terminal.see("< 00ff").await;
     terminal.press("//slash\r").await;
@@ -139,6 +141,20 @@ async fn the_terminal_is_as_before_when_the_server_goes() {
         terminal.see(said).await;
         terminal.end(code).await;
     }
+}
+
+#[tokio::test]
+async fn neither_waits_for_the_other_when_much_is_typed() {
+    // What is shown waits for the prompt, and what is typed for the connection: both at once, more than either holds.
+    let echo = Serving::echo(&[]).await;
+    let mut terminal = Terminal::start(&echo.url, "--history /dev/null --frames --verbose");
+    terminal.see("> ").await;
+    for number in 0..400 {
+        terminal.press(&format!("line {number} of many\r")).await;
+    }
+    terminal.see("< line 399 of many").await;
+    terminal.press("\x04").await;
+    terminal.end(0).await;
 }
 
 #[tokio::test]
