@@ -104,6 +104,7 @@ impl<'a> Session<'a> {
             let opened = select! {
                 opened = connecting => opened,
                 () = signals.next() => return Ok(Exit::Interrupted),
+                () = until(self.deadline.get()) => return self.time_is_over(),
                 exit = closes(input) => return exit,
             };
             let loss = match opened {

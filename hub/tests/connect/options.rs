@@ -154,6 +154,9 @@ async fn connected_again() {
     let url = scripted([End::Close("", 1012, "")]).await;
     let ran = connect(&[&url, "--no-input", "--reconnect", "--for", "1"], b"").await;
     assert!(ran.code == Some(0) && ran.err.contains("again in"), "{ran:?}");
+    let url = scripted([End::Close("", 1012, ""), End::Silent]).await;
+    let patient = ["--no-input", "--reconnect", "--for", "1", "--connect-timeout", "3600"];
+    assert_eq!(connect(&[&[&*url], &patient[..]].concat(), b"").await.code, Some(0));
 }
 
 #[tokio::test]
