@@ -290,7 +290,7 @@ fn text_of(value: &toml::Value) -> Option<String> {
     }
 }
 
-fn read_time(text: &str) -> Option<Duration> {
+pub(crate) fn read_time(text: &str) -> Option<Duration> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     match &text[digits..] {

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod secret;
 pub mod serve;
 pub mod store;
+pub mod stress;
 
 mod cluster;
 mod pages;
