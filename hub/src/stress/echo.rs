@@ -104,7 +104,12 @@ impl Worker<'_> {
             let now = Instant::now();
             let is_over = self.is_over(now);
             if is_over {
-                let patience = if *stop.borrow() { timeout.min(EARLY_PATIENCE) } else { timeout };
+                let is_stopped = *stop.borrow();
+                if until.is_none() && !is_stopped {
+                    // What was due before the end, and for which this task woke too late.
+                    self.send_due(socket, now)?;
+                }
+                let patience = if is_stopped { timeout.min(EARLY_PATIENCE) } else { timeout };
                 if self.tracker.waiting() == 0 || now >= *until.get_or_insert(now + patience) {
                     self.give_up_all();
                     return Ok(());

@@ -80,9 +80,7 @@ fn section(page: &mut String, test: &Test) {
 }
 
 fn plots(test: &Test) -> Vec<String> {
-    let warm_up = (test.warm_up_seconds > 0.0).then_some((0.0, test.warm_up_seconds));
-    let over_time =
-        |title, up, lines| Plot { title, across: "seconds", up, lines, marks: Vec::new(), shade: warm_up };
+    let over_time = |title, up, lines| Plot { title, across: "seconds", up, lines, marks: Vec::new() };
     let by = |value: fn(&Point) -> f64| -> Vec<(f64, f64)> {
         test.points.iter().map(|point| (point.to, value(point))).collect()
     };
@@ -128,10 +126,10 @@ fn by_percentile(test: &Test) -> String {
     let mut lines = Vec::new();
     let is_open = test.service_time.is_some();
     if let Some(service) = &test.service_time {
-        lines.push(line("from sending", "c", service));
+        lines.push(line("sent", "c", service));
     }
     let (title, name) = match test.messages {
-        Some(_) => ("Latency by percentile", if is_open { "from the scheduled moment" } else { "" }),
+        Some(_) => ("Latency by percentile", if is_open { "scheduled" } else { "" }),
         None => ("Time to connect by percentile", ""),
     };
     if let Some(latency) = test.main_latency() {
@@ -139,7 +137,7 @@ fn by_percentile(test: &Test) -> String {
     }
     let marks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let marks = marks.iter().map(|&percentile| (rarity(percentile), format!("{percentile}"))).collect();
-    Plot { title, across: "percentile", up: "ms", lines, marks, shade: None }.figure()
+    Plot { title, across: "percentile", up: "ms", lines, marks }.figure()
 }
 
 fn table(page: &mut String, test: &Test) {
@@ -174,7 +172,7 @@ fn table(page: &mut String, test: &Test) {
         let _ = writeln!(page, "<tr><th>{name}</th><td>{}</td></tr>", escape(&value));
     };
     let (opened, wanted) =
-        (number(u64::from(test.connections.opened)), number(u64::from(test.settings.connections)));
+        (number(u64::from(test.connections.opened)), number(u64::from(test.connections.wanted)));
     fact("connections", format!("{opened} of {wanted}, open in {:.2} s", test.connections.seconds));
     fact(
         "measured",
@@ -232,6 +230,7 @@ dd{margin:0;font-size:1.25rem;font-weight:600;font-variant-numeric:tabular-nums}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:1rem}
 figure{margin:0}
 figcaption{font-weight:600;font-size:.9rem}
+.key{display:inline-block;white-space:nowrap}
 figcaption small{font-weight:400;margin-right:.5rem}
 .key{font-weight:400;font-size:.8rem;margin-right:.6rem;border-bottom:3px solid}
 .key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}
@@ -239,7 +238,6 @@ svg{display:block;width:100%;height:auto}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 .up{text-anchor:end}.across{text-anchor:middle}
 .grid{stroke:var(--line)}
-.shade{fill:var(--line);opacity:.6}
 polyline{fill:none;stroke-width:2;stroke-linejoin:round}
 polyline.a,circle.a{stroke:var(--a)}polyline.b,circle.b{stroke:var(--b)}polyline.c,circle.c{stroke:var(--c)}
 .wide{overflow-x:auto}
@@ -248,6 +246,7 @@ table{border-collapse:collapse;margin-top:1rem;font-size:.9rem;font-variant-nume
 th,td{padding:.3rem .6rem .3rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 .wide th:not(:first-child),.wide td{text-align:right}
 th{font-weight:600}
+@media(max-width:520px){.wide table{font-size:.78rem}.wide th,.wide td{padding-right:.35rem}}
 .facts th{color:var(--soft);font-weight:400;white-space:nowrap}
 .facts td{width:100%}
 .note{background:var(--note);border-radius:6px;padding:.5rem .75rem;margin:1rem 0 0}

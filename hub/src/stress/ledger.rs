@@ -75,7 +75,7 @@ pub(super) struct Failure {
 /// A piece of time.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Point {
-    /// Seconds since the connections were open; before `measured` it is the warm-up.
+    /// Seconds since the measurement began. The first point has the errors of before as well.
     pub(super) from: f64,
     pub(super) to: f64,
     pub(super) open: u32,
@@ -226,6 +226,20 @@ impl Counts {
     }
 }
 
+impl Point {
+    /// This time and the next as one.
+    fn and(&self, next: &Self) -> Self {
+        Self {
+            from: self.from,
+            to: next.to,
+            open: next.open,
+            count: self.count.plus(&next.count, 1),
+            p50: larger(self.p50, next.p50),
+            p99: larger(self.p99, next.p99),
+        }
+    }
+}
+
 /// The points of a test: at most [`MOST_POINTS`].
 #[derive(Debug)]
 pub(super) struct Series {
@@ -237,6 +251,7 @@ pub(super) struct Series {
 }
 
 impl Series {
+    /// From this moment on.
     pub(super) fn new(begun: Instant) -> Self {
         Self { begun, until: begun, before: Counts::default(), points: Vec::new() }
     }
@@ -263,21 +278,28 @@ impl Series {
         point
     }
 
+    /// The last point; a short one is put to the one before, whose rates it would not have.
+    pub(super) fn end(&mut self, ledger: &Ledger) {
+        if self.until < Instant::now() {
+            self.sample(ledger);
+        }
+        if let [.., before, last] = &self.points[..]
+            && last.to - last.from < SHORT
+        {
+            let joined = before.and(last);
+            self.points.truncate(self.points.len() - 2);
+            self.points.push(joined);
+        }
+    }
+
     pub(super) fn into_points(self) -> Vec<Point> {
         self.points
     }
 
     fn halve(&mut self) {
-        let pairs = self.points.chunks(2).map(|pair| {
-            let [first, second] = pair else { return pair[0].clone() };
-            Point {
-                from: first.from,
-                to: second.to,
-                open: second.open,
-                count: first.count.plus(&second.count, 1),
-                p50: larger(first.p50, second.p50),
-                p99: larger(first.p99, second.p99),
-            }
+        let pairs = self.points.chunks(2).map(|pair| match pair {
+            [first, second] => first.and(second),
+            _ => pair[0].clone(),
         });
         self.points = pairs.collect();
     }
@@ -315,6 +337,9 @@ const BEHIND: Duration = Duration::from_millis(10);
 
 /// Kinds of errors: status and close codes are the server's choice.
 const MOST_KINDS: usize = 64;
+
+/// Seconds that are too few for a rate.
+const SHORT: f64 = 0.5;
 
 /// Points that are kept; then two become one.
 const MOST_POINTS: usize = 1_200;

@@ -65,7 +65,11 @@ impl Plan {
             _ => rate_of_one.map(|rate| rate * f64::from(connections)),
         };
         let rate = arguments.rate.or(default);
-        let most = if rate.is_some() { MOST_BEHIND } else { 1 };
+        let most = match (rate, test_type) {
+            (Some(_), _) => MOST_BEHIND,
+            (None, TestType::Throughput) => ENOUGH,
+            (None, _) => 1,
+        };
         let held = (MOST_HELD / arguments.size).max(1);
         let by_messages = arguments.messages.is_some() && arguments.duration.is_none();
         let is_halved = matches!(test_type, TestType::Soak | TestType::SlowReader);
@@ -108,15 +112,17 @@ impl Plan {
                 format!("closed: {} attempts at a time, the next when one ended", self.connecting)
             }
             (_, Some(rate)) => format!(
-                "open: {rate} messages a second by a schedule; latency counts from the scheduled moment, so a \
-                 stall shows in every message that it delays"
+                "open: {rate} messages a second by a schedule. Latency counts from the scheduled moment: a stall shows \
+                 in all that it delays"
             ),
-            (_, None) if self.in_flight == 1 => "closed: each connection sends the next message when the answer \
-                 came, so a stall delays the messages behind it and shows in one; for latency under load set --rate"
-                .to_owned(),
+            (_, None) if self.in_flight == 1 => {
+                "closed: each connection sends the next message when the answer \
+                 came. A stall shows in one message of each; --rate measures latency under load"
+                    .to_owned()
+            }
             (_, None) => format!(
-                "closed: each connection keeps {} messages under way, so latency has their wait in it; for latency \
-                 under load set --rate",
+                "closed: each connection keeps {} messages under way, whose wait for each other is in the latency; \
+                 --rate measures it under load",
                 self.in_flight
             ),
         }
@@ -153,6 +159,9 @@ impl Times {
 /// The most messages of a connection without an answer in the open model: more wait for their turn, and the report says
 /// how long.
 const MOST_BEHIND: usize = 1_024;
+
+/// Messages under way that keep a connection busy.
+const ENOUGH: usize = 32;
 
 /// The most bytes of them.
 const MOST_HELD: usize = 4 << 20;

@@ -15,8 +15,6 @@ pub(super) struct Plot<'a> {
     pub(super) lines: Vec<Line<'a>>,
     /// Where the horizontal axis has marks; without them, round numbers.
     pub(super) marks: Vec<(f64, String)>,
-    /// A part of the horizontal axis to shade: the warm-up.
-    pub(super) shade: Option<(f64, f64)>,
 }
 
 /// A line, with its name where there are several.
@@ -44,15 +42,6 @@ impl Plot<'_> {
         let y = |value: f64| HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM);
         let mut svg = String::new();
         let (low, high) = (y(0.0), y(top));
-        if let Some((from, to)) = self.shade {
-            let (from, to) = (x(from.max(left)), x(to.min(right)));
-            let _ = write!(
-                svg,
-                "<rect class=\"shade\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
-                (to - from).max(0.0),
-                low - high
-            );
-        }
         for at in 0..=(top / step).round() as u32 {
             let value = f64::from(at) * step;
             let (y, text) = (y(value), label(value, step));
@@ -172,7 +161,7 @@ mod tests {
     #[test]
     fn a_plot_of_nothing_is_nothing() {
         let lines = vec![Line { name: "", class: "a", points: Vec::new() }];
-        let plot = Plot { title: "t", across: "", up: "", lines, marks: Vec::new(), shade: None };
+        let plot = Plot { title: "t", across: "", up: "", lines, marks: Vec::new() };
         assert_eq!(plot.figure(), "");
     }
 }

@@ -42,6 +42,12 @@ impl Progress {
         }
     }
 
+    /// Tells that all is ready.
+    pub(super) fn begins(&mut self, plan: &Plan) {
+        let warms_up = plan.test_type != TestType::Storm && !plan.warm_up.is_zero();
+        self.say(&format!("{} begins{}", plan.test_type.name(), if warms_up { ", warming up" } else { "" }));
+    }
+
     /// Tells of a point.
     pub(super) fn show(&mut self, plan: &Plan, point: &Point) {
         let took = (point.to - point.from).max(0.001);
@@ -49,7 +55,7 @@ impl Progress {
         let name = plan.test_type.name();
         let all = match (plan.test_type, plan.duration) {
             (TestType::Storm, _) | (_, None) => String::new(),
-            (_, Some(duration)) => format!(" of {:.0}", (plan.warm_up + duration).as_secs_f64()),
+            (_, Some(duration)) => format!(" of {:.0}", duration.as_secs_f64()),
         };
         let latency = point.p99.map(|p99| format!(", p99 {p99:.2} ms")).unwrap_or_default();
         let wrong = match point.count.wrong() {
@@ -58,7 +64,6 @@ impl Progress {
         };
         let messages = match plan.test_type {
             TestType::Storm => String::new(),
-            _ if point.to < plan.warm_up.as_secs_f64() => ", warming up".to_owned(),
             _ => format!(
                 ", {:.0} out and {:.0} in a second",
                 rate(point.count.sent),

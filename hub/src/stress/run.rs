@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::ledger::{Ledger, Series};
 use super::pace::{Schedule, wake};
@@ -107,8 +107,8 @@ impl Run {
             wake(schedule, times, pulses, run.stop.clone()).map_err(|error| format!("no thread: {error}"))?;
         }
         run.times.send_replace(Some(times));
-        let mut series = Series::new(times.start);
-        run.wait(&mut tasks, &mut series, progress).await;
+        let mut series = Series::new(times.measure);
+        run.wait(&mut tasks, times, &mut series, progress).await;
         let (ended, is_early) = (Instant::now(), *run.stop.borrow());
         let processor = processor_time().saturating_sub(processor);
         let slow = match run.plan.test_type {
@@ -191,10 +191,16 @@ impl Run {
     }
 
     /// Waits for all tasks, and samples meanwhile.
-    pub(super) async fn wait(&self, tasks: &mut JoinSet<()>, series: &mut Series, progress: &mut Progress) {
-        let mut seconds = interval(Duration::from_secs(1));
+    pub(super) async fn wait(
+        &self,
+        tasks: &mut JoinSet<()>,
+        times: Times,
+        series: &mut Series,
+        progress: &mut Progress,
+    ) {
+        progress.begins(&self.plan);
+        let mut seconds = interval_at((times.measure + SECOND).into(), SECOND);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        seconds.tick().await;
         loop {
             tokio::select! {
                 ended = tasks.join_next() => if ended.is_none() { break },
@@ -204,12 +210,15 @@ impl Run {
                 }
             }
         }
-        series.sample(&self.ledger);
+        series.end(&self.ledger);
         progress.done();
     }
 }
 
-/// A connection's own pulse, and where it tells whether it is open.
+/// How often there is a point.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Where a connection tells whether it is open.
 pub(super) type Ready = mpsc::Sender<bool>;
 
 /// What wakes connections when they are due.

@@ -44,7 +44,7 @@ pub(super) async fn run(run: Arc<Run>, progress: &mut Progress) -> Result<Outcom
     }
     let attempts = tokio::spawn(collect(attempts, done, start));
     let mut series = Series::new(start);
-    run.wait(&mut tasks, &mut series, progress).await;
+    run.wait(&mut tasks, times, &mut series, progress).await;
     let (opened, last) = attempts.await.unwrap_or((0, start));
     if opened == 0 {
         return Err(none_opened(&run));

@@ -10,7 +10,7 @@ use super::report::{Latency, Report, Test};
 pub(super) fn summary(test: &Test) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: String| {
-        let _ = writeln!(text, "  {name:<12}{what}");
+        let _ = writeln!(text, "  {name:<14}{what}");
     };
     line("model", test.model.clone());
     let early = if test.ended_early { ", ended early" } else { "" };
@@ -131,10 +131,9 @@ pub(super) fn csv(report: &Report) -> String {
         let has_messages = test.messages.is_some();
         let count = |count: u64| if has_messages { count.to_string() } else { String::new() };
         for point in &test.points {
-            let span = if point.to <= test.warm_up_seconds { "warm-up" } else { "interval" };
             let fields = [
                 name.to_owned(),
-                span.to_owned(),
+                "interval".to_owned(),
                 format!("{:.3}", point.from),
                 format!("{:.3}", point.to),
                 point.open.to_string(),
@@ -157,8 +156,8 @@ pub(super) fn csv(report: &Report) -> String {
         let fields = [
             name.to_owned(),
             "whole".to_owned(),
-            format!("{:.3}", test.warm_up_seconds),
-            format!("{:.3}", test.warm_up_seconds + test.measured_seconds),
+            "0.000".to_owned(),
+            format!("{:.3}", test.measured_seconds),
             test.connections.opened.to_string(),
             total(|all| all.sent),
             total(|all| all.received),
