@@ -33,7 +33,7 @@ enum Command {
     /// Sends back what comes.
     Echo(taut_hub::echo::Arguments),
     /// Puts load on a WebSocket server, and measures it.
-    Stress(taut_hub::stress::Arguments),
+    Stress(Box<taut_hub::stress::Arguments>),
 }
 
 #[derive(Args)]
@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
         Command::Connect(arguments) => return taut_hub::connect::run(*arguments).await.into(),
         Command::Listen(arguments) => return taut_hub::listen::run(arguments).await,
         Command::Echo(arguments) => return taut_hub::echo::run(arguments).await,
-        Command::Stress(arguments) => return taut_hub::stress::run(arguments).await,
+        Command::Stress(arguments) => return taut_hub::stress::run(*arguments).await,
     };
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,

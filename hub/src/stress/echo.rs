@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taut::proto::CloseCode;
+use taut::proto::{CloseCode, CloseFrame};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -38,7 +38,7 @@ async fn work(run: Arc<Run>, number: u32, pulse: Arc<Notify>, ready: Ready) {
         {}
     };
     let Some(times) = run.times(idle).await else {
-        end(&run, socket).await;
+        end(&run, socket, drop).await;
         return;
     };
     let schedule = run.schedule(times, run.plan.connections as usize);
@@ -69,15 +69,20 @@ async fn work(run: Arc<Run>, number: u32, pulse: Arc<Notify>, ready: Ready) {
         }
     }
     worker.account();
-    end(&run, socket).await;
+    end(&run, socket, |came| worker.take(came)).await;
 }
 
-/// Closes, and does not insist: the test is over.
-pub(super) async fn end(run: &Run, socket: Option<Socket>) {
-    if let Some(mut socket) = socket {
-        let _ = tokio::time::timeout(CLOSING, socket.close(CloseCode::NORMAL, "")).await;
-        run.ledger.closed();
-    }
+/// Closes, and does not insist: the test is over. What still comes may be what came before.
+pub(super) async fn end(run: &Run, socket: Option<Socket>, mut take: impl FnMut(Came)) {
+    let Some(mut socket) = socket else { return };
+    socket.start_close(CloseFrame::new(CloseCode::NORMAL, "").ok());
+    let rest = async {
+        while let Ok(Some(message)) = socket.recv().await {
+            take(run.payloads.read(&message));
+        }
+    };
+    let _ = tokio::time::timeout(CLOSING, rest).await;
+    run.ledger.closed();
 }
 
 struct Worker<'a> {

@@ -41,7 +41,7 @@ async fn publish(run: Arc<Run>, pulse: Arc<Notify>, sent: watch::Sender<Option<S
     drop(ready);
     let times = run.times(idle(socket.as_mut())).await;
     let schedule = times.and_then(|times| Some((times, run.schedule(times, 1)?)));
-    let Some((times, schedule)) = schedule else { return end(&run, socket).await };
+    let Some((times, schedule)) = schedule else { return end(&run, socket, drop).await };
     let first = (0..).find(|&number| schedule.due(0, number) >= times.measure).unwrap_or_default();
     let mut next = 0;
     loop {
@@ -95,7 +95,7 @@ async fn publish(run: Arc<Run>, pulse: Arc<Notify>, sent: watch::Sender<Option<S
         }
     };
     let _ = timeout(LAST_ANSWERS, still).await;
-    end(&run, socket).await;
+    end(&run, socket, drop).await;
 }
 
 async fn receive(run: Arc<Run>, number: u32, mut all_sent: watch::Receiver<Option<Sent>>, ready: Ready) {
@@ -104,7 +104,7 @@ async fn receive(run: Arc<Run>, number: u32, mut all_sent: watch::Receiver<Optio
     drop(ready);
     let times = run.times(idle(socket.as_mut())).await;
     let schedule = times.and_then(|times| Some((times, run.schedule(times, 1)?)));
-    let Some((times, schedule)) = schedule else { return end(&run, socket).await };
+    let Some((times, schedule)) = schedule else { return end(&run, socket, drop).await };
     let mut subscriber =
         Subscriber { run: &run, number, times, schedule, seen: Seen::default(), measured: 0 };
     let mut until = None;
@@ -140,7 +140,7 @@ async fn receive(run: Arc<Run>, number: u32, mut all_sent: watch::Receiver<Optio
             socket = None;
         }
     }
-    end(&run, socket).await;
+    end(&run, socket, |came| subscriber.take(came)).await;
 }
 
 /// Connects, and joins the room if there is one.

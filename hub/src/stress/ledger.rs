@@ -51,7 +51,7 @@ pub(super) struct Counts {
     pub(super) corrupt: u64,
     pub(super) reordered: u64,
     pub(super) duplicate: u64,
-    /// Answers after the time in which they count.
+    /// Of the lost, those that came after all.
     pub(super) late: u64,
     pub(super) lost: u64,
     /// Without an answer when the run was ended early.
@@ -201,7 +201,7 @@ impl Shard {
 impl Counts {
     /// What is wrong with messages, or kept them from being measured; and errors of connections.
     pub(super) const fn wrong(&self) -> u64 {
-        self.errors + self.corrupt + self.reordered + self.duplicate + self.late + self.lost
+        self.errors + self.corrupt + self.reordered + self.duplicate + self.lost
     }
 
     /// The sum, or the difference where `sign` is -1.

@@ -115,6 +115,7 @@ pub(super) struct Messages {
     pub(super) corrupt: u64,
     pub(super) reordered: u64,
     pub(super) duplicate: u64,
+    /// Of the lost, those that came after all.
     pub(super) late: u64,
     pub(super) lost: u64,
     /// Without an answer when the test was ended early.

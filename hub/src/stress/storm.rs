@@ -104,7 +104,7 @@ async fn attempt(
         _ = stop.wait_for(|stop| *stop) => Ok(()),
     };
     match held {
-        Ok(()) => end(&run, Some(socket)).await,
+        Ok(()) => end(&run, Some(socket), drop).await,
         Err((kind, example)) => {
             run.ledger.fail(number, &kind, || example);
             run.ledger.closed();

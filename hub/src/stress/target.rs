@@ -31,7 +31,8 @@ impl Target {
     /// What cannot be meant, with what to do.
     pub(super) fn new(arguments: &Arguments, plan: &Plan) -> Result<Self, String> {
         let held = plan.in_flight.saturating_mul(2 * plan.size + ENVELOPE);
-        let config = Config::new().max_queued(held + (1 << 20)).max_message((16 << 20) + 4 * plan.size);
+        let longest = (16 << 20) + 4 * plan.size;
+        let config = Config::new().max_queued(held + (1 << 20)).max_message(longest).max_frame(longest);
         let options = Options::new().config(config).handshake_timeout(plan.timeout);
         let options = options.deflate(arguments.deflate.then(Deflate::new));
         let mut client =

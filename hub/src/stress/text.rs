@@ -188,7 +188,7 @@ pub(super) fn errors(test: &Test) -> String {
         part(messages.corrupt, "corrupt");
         part(messages.reordered, "out of order");
         part(messages.duplicate, "more than once");
-        part(messages.late, "too late");
+        part(messages.late, "of the lost came after all");
         part(messages.unanswered, "without an answer yet, which counts as no error");
     }
     if parts.is_empty() && test.messages.is_some() {
