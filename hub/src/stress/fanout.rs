@@ -39,7 +39,7 @@ async fn publish(run: Arc<Run>, pulse: Arc<Notify>, sent: watch::Sender<Option<S
     let mut socket = enter(&run, number).await;
     let _ = ready.send(socket.is_some()).await;
     drop(ready);
-    let times = run.times(idle(socket.as_mut())).await;
+    let times = run.times(idle(&run, socket.as_mut(), drop)).await;
     let schedule = times.and_then(|times| Some((times, run.schedule(times, 1)?)));
     let Some((times, schedule)) = schedule else { return end(&run, socket, drop).await };
     let first = (0..).find(|&number| schedule.due(0, number) >= times.measure).unwrap_or_default();
@@ -102,11 +102,14 @@ async fn receive(run: Arc<Run>, number: u32, mut all_sent: watch::Receiver<Optio
     let mut socket = enter(&run, number).await;
     let _ = ready.send(socket.is_some()).await;
     drop(ready);
-    let times = run.times(idle(socket.as_mut())).await;
+    // The one that sends may hear of the start before this one does.
+    let mut early = Vec::new();
+    let times = run.times(idle(&run, socket.as_mut(), |came| early.push(came))).await;
     let schedule = times.and_then(|times| Some((times, run.schedule(times, 1)?)));
     let Some((times, schedule)) = schedule else { return end(&run, socket, drop).await };
     let mut subscriber =
         Subscriber { run: &run, number, times, schedule, seen: Seen::default(), measured: 0 };
+    early.into_iter().for_each(|came| subscriber.take(came));
     let mut until = None;
     loop {
         let now = Instant::now();
@@ -174,10 +177,15 @@ async fn enter(run: &Run, number: u32) -> Option<Socket> {
     Some(socket)
 }
 
-/// Answers pings until it is dropped.
-async fn idle(socket: Option<&mut Socket>) {
+/// Answers pings, and hands over messages of this run, until it is dropped.
+async fn idle(run: &Run, socket: Option<&mut Socket>, mut take: impl FnMut(Came)) {
     let Some(socket) = socket else { return };
-    while let Ok(Some(_)) = socket.recv().await {}
+    while let Ok(Some(message)) = socket.recv().await {
+        let came = run.payloads.read(&message);
+        if matches!(came, Came::Payload { .. }) {
+            take(came);
+        }
+    }
 }
 
 /// Hands over what came; whether the connection ended instead.

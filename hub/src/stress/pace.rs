@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::plan::Times;
 
@@ -34,12 +35,12 @@ impl Schedule {
     }
 }
 
-/// Wakes each connection whenever it is due, until the time is over or the run stops.
+/// Wakes each connection whenever it is due, until the time or the test is over.
 pub(super) fn wake(
     schedule: Schedule,
     times: Times,
     pulses: Vec<Arc<Notify>>,
-    stop: watch::Receiver<bool>,
+    is_over: Arc<AtomicBool>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("schedule".into()).spawn(move || {
         let mut number = 0;
@@ -47,12 +48,12 @@ pub(super) fn wake(
             let due = schedule.of_all(number);
             // It looks up in between, so that an end is seen.
             while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-                if *stop.borrow() {
+                if is_over.load(Ordering::Relaxed) {
                     return;
                 }
                 thread::sleep(left.min(LONGEST_SLEEP));
             }
-            if *stop.borrow() || times.is_over(due) {
+            if is_over.load(Ordering::Relaxed) || times.is_over(due) {
                 return;
             }
             pulses[(number % pulses.len() as u64) as usize].notify_one();

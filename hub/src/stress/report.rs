@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -211,6 +212,10 @@ impl Test {
                 "this tool used {:.1} of {} processors: it may be what limits the result",
                 client.processors_used, client.processors
             ));
+        }
+        let uncompressed = run.uncompressed.load(Ordering::Relaxed);
+        if arguments.deflate && uncompressed > 0 {
+            notes.push(format!("the server did not agree to compression on {uncompressed} connections"));
         }
         let wanted = plan.connections + u32::from(plan.test_type == TestType::Fanout);
         if !is_storm && opened < wanted {

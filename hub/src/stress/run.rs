@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +32,10 @@ pub(super) struct Run {
     times: watch::Sender<Option<Times>>,
     /// Whether the run is to end early.
     pub(super) stop: watch::Receiver<bool>,
+    /// Whether all tasks have ended.
+    pub(super) is_over: Arc<AtomicBool>,
+    /// Connections whose compression the server did not agree to.
+    pub(super) uncompressed: AtomicU32,
     gate: Semaphore,
 }
 
@@ -70,6 +75,8 @@ impl Run {
             ledger: Ledger::new(plan.is_halved()),
             times: watch::Sender::new(None),
             stop,
+            is_over: Arc::default(),
+            uncompressed: AtomicU32::new(0),
             gate: Semaphore::new(plan.connecting as usize),
             plan,
         });
@@ -103,13 +110,14 @@ impl Run {
             slow::spawn(&run, times, &mut slow_readers);
         }
         if let Some(schedule) = run.schedule(times, pulses.len()) {
-            // It ends by the times, or by `stop`; nobody has to wait for it.
-            wake(schedule, times, pulses, run.stop.clone()).map_err(|error| format!("no thread: {error}"))?;
+            // It ends by the times, or by `is_over`; nobody has to wait for it.
+            wake(schedule, times, pulses, run.is_over.clone())
+                .map_err(|error| format!("no thread: {error}"))?;
         }
         run.times.send_replace(Some(times));
         let mut series = Series::new(times.measure);
-        run.wait(&mut tasks, times, &mut series, progress).await;
-        let (ended, is_early) = (Instant::now(), *run.stop.borrow());
+        let stopped = run.wait(&mut tasks, times, &mut series, progress).await;
+        let (ended, is_early) = (stopped.unwrap_or_else(Instant::now), stopped.is_some());
         let processor = processor_time().saturating_sub(processor);
         let slow = match run.plan.test_type {
             TestType::SlowReader => Some(slow::Outcome::of(slow_readers).await),
@@ -161,6 +169,9 @@ impl Run {
         match self.target.connect(number).await {
             Ok(socket) => {
                 self.ledger.opened(number, since.elapsed());
+                let is_plain =
+                    socket.with_connection(|connection| connection.agreement().deflate().is_none());
+                self.uncompressed.fetch_add(u32::from(is_plain), Ordering::Relaxed);
                 Some(socket)
             }
             Err(error) => {
@@ -190,14 +201,16 @@ impl Run {
         self.plan.rate.map(|rate| Schedule::new(times.start, rate, connections as u32))
     }
 
-    /// Waits for all tasks, and samples meanwhile.
+    /// Waits for all tasks, and samples meanwhile; gives when the run was told to stop, if it was.
     pub(super) async fn wait(
         &self,
         tasks: &mut JoinSet<()>,
         times: Times,
         series: &mut Series,
         progress: &mut Progress,
-    ) {
+    ) -> Option<Instant> {
+        let mut stop = self.stop.clone();
+        let mut stopped = None;
         progress.begins(&self.plan);
         let mut seconds = interval_at((times.measure + SECOND).into(), SECOND);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -208,10 +221,13 @@ impl Run {
                     let point = series.sample(&self.ledger);
                     progress.show(&self.plan, &point);
                 }
+                _ = stop.wait_for(|stop| *stop), if stopped.is_none() => stopped = Some(Instant::now()),
             }
         }
         series.end(&self.ledger);
         progress.done();
+        self.is_over.store(true, Ordering::Relaxed);
+        stopped
     }
 }
 

@@ -40,17 +40,16 @@ pub(super) async fn run(run: Arc<Run>, progress: &mut Progress) -> Result<Outcom
     }
     drop(ended);
     if let Some(schedule) = schedule {
-        wake(schedule, times, pulses, run.stop.clone()).map_err(|error| format!("no thread: {error}"))?;
+        wake(schedule, times, pulses, run.is_over.clone()).map_err(|error| format!("no thread: {error}"))?;
     }
     let attempts = tokio::spawn(collect(attempts, done, start));
     let mut series = Series::new(start);
-    run.wait(&mut tasks, times, &mut series, progress).await;
+    let stopped = run.wait(&mut tasks, times, &mut series, progress).await;
     let (opened, last) = attempts.await.unwrap_or((0, start));
     if opened == 0 {
         return Err(none_opened(&run));
     }
     let processor = processor_time().saturating_sub(processor);
-    let is_early = *run.stop.borrow();
     Ok(Outcome {
         run,
         series,
@@ -58,7 +57,7 @@ pub(super) async fn run(run: Arc<Run>, progress: &mut Progress) -> Result<Outcom
         connecting: last - start,
         times,
         ended: last,
-        is_early,
+        is_early: stopped.is_some(),
         processor,
         slow: None,
     })

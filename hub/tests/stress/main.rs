@@ -11,6 +11,7 @@ use serde_json::Value;
 use servers::{Fault, Server};
 use support::Scratch;
 use taut::Options;
+use taut::proto::Deflate;
 use taut::tokio::ServerTls;
 
 /// What came of a run.
@@ -82,6 +83,7 @@ async fn the_closed_model_counts_every_message_in_every_output() {
     assert_eq!(run.number("/error_count"), 0.0);
     assert_eq!(run.number("/connections/connect/count"), 4.0);
     assert_eq!(server.connections(), 4);
+    assert_eq!(run.number("/warm_up_seconds"), 0.05);
     assert!(server.messages() > 2001, "the warm-up is apart");
     let points = run.test()["points"].as_array().unwrap();
     let sum = |name: &str| points.iter().map(|point| point[name].as_u64().unwrap()).sum::<u64>();
@@ -181,6 +183,19 @@ async fn what_is_lost_and_comes_after_all_is_no_second_error() {
     assert_eq!(run.number("/messages/lost"), 2.0, "the tenth, and the one that waits behind it");
     assert_eq!(run.number("/messages/late"), 2.0, "both came while the connection was closed");
     assert_eq!(run.number("/error_count"), 2.0);
+}
+
+#[tokio::test]
+async fn compression_is_on_or_it_says_so() {
+    for (options, count) in [(Options::new().deflate(Deflate::new()), 0), (Options::new(), 2)] {
+        let server = Server::with(Fault::None, options, None).await;
+        let run =
+            stress(&server.url(), "--connections 2 --messages 40 --size 2000 --warm-up 0ms --deflate").await;
+        assert_eq!((run.number("/messages/received"), run.number("/error_count")), (40.0, 0.0));
+        let note = format!("did not agree to compression on {count} connections");
+        assert_eq!(run.out.contains(&note), count > 0, "{}", run.out);
+        assert_eq!(server.compressed(), 2 - count);
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ pub(crate) struct Server {
 struct Seen {
     connections: AtomicUsize,
     messages: AtomicUsize,
+    /// Connections that compress.
+    compressed: AtomicUsize,
     /// Authorization and resource of each request.
     requests: Mutex<Vec<(Option<String>, String)>>,
 }
@@ -96,6 +98,10 @@ impl Server {
         self.seen.messages.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn compressed(&self) -> usize {
+        self.seen.compressed.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn requests(&self) -> Vec<(Option<String>, String)> {
         self.seen.requests.lock().unwrap().clone()
     }
@@ -116,6 +122,8 @@ impl Server {
             if is_refused { Err(Reject::new(503).unwrap()) } else { Ok(Accept::new()) }
         });
         let socket = socket.await?;
+        let is_compressed = socket.with_connection(|connection| connection.agreement().deflate().is_some());
+        self.seen.compressed.fetch_add(usize::from(is_compressed), Ordering::SeqCst);
         match fault {
             Fault::Broadcasts | Fault::BroadcastsWithGaps => {
                 self.pass_on(socket, all, heard, fault == Fault::BroadcastsWithGaps).await
