@@ -174,10 +174,11 @@ fn table(page: &mut String, test: &Test) {
     let (opened, wanted) =
         (number(u64::from(test.connections.opened)), number(u64::from(test.connections.wanted)));
     fact("connections", format!("{opened} of {wanted}, open in {:.2} s", test.connections.seconds));
-    fact(
-        "measured",
-        format!("{:.2} s after {:.2} s of warm-up", test.measured_seconds, test.warm_up_seconds),
-    );
+    let warm_up = match test.warm_up_seconds {
+        0.0 => String::new(),
+        seconds => format!(" after {seconds:.2} s of warm-up"),
+    };
+    fact("measured", format!("{:.2} s{warm_up}", test.measured_seconds));
     if let Some(messages) = &test.messages {
         let (sent, received) = (number(messages.sent), number(messages.received));
         let size = test.settings.size;

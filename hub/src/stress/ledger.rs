@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     shards: Vec<Mutex<Shard>>,
     errors: Mutex<BTreeMap<String, Failure>>,
     open: AtomicU32,
+    /// The most that were open since the last point.
+    peak: AtomicU32,
 }
 
 /// A part of what is measured.
@@ -78,6 +80,7 @@ pub(super) struct Point {
     /// Seconds since the measurement began. The first point has the errors of before as well.
     pub(super) from: f64,
     pub(super) to: f64,
+    /// The most at a time.
     pub(super) open: u32,
     #[serde(flatten)]
     pub(super) count: Counts,
@@ -92,7 +95,7 @@ impl Ledger {
     pub(super) fn new(is_halved: bool) -> Self {
         let shards = std::thread::available_parallelism().map_or(4, usize::from).clamp(1, 16) * 2;
         let shards = (0..shards).map(|_| Mutex::new(Shard::new(is_halved))).collect();
-        Self { shards, errors: Mutex::default(), open: AtomicU32::new(0) }
+        Self { shards, errors: Mutex::default(), open: AtomicU32::new(0), peak: AtomicU32::new(0) }
     }
 
     /// The shard of a connection.
@@ -112,7 +115,8 @@ impl Ledger {
     }
 
     pub(super) fn opened(&self, number: u32, took: Duration) {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(open, Ordering::Relaxed);
         record(&mut self.shard(number).connect, took);
     }
 
@@ -232,7 +236,7 @@ impl Point {
         Self {
             from: self.from,
             to: next.to,
-            open: next.open,
+            open: self.open.max(next.open),
             count: self.count.plus(&next.count, 1),
             p50: larger(self.p50, next.p50),
             p99: larger(self.p99, next.p99),
@@ -244,6 +248,8 @@ impl Point {
 #[derive(Debug)]
 pub(super) struct Series {
     begun: Instant,
+    /// How long a point is, at first.
+    step: Duration,
     /// Where the last point ended.
     until: Instant,
     before: Counts,
@@ -252,8 +258,12 @@ pub(super) struct Series {
 
 impl Series {
     /// From this moment on.
-    pub(super) fn new(begun: Instant) -> Self {
-        Self { begun, until: begun, before: Counts::default(), points: Vec::new() }
+    pub(super) fn new(begun: Instant, step: Duration) -> Self {
+        Self { begun, step, until: begun, before: Counts::default(), points: Vec::new() }
+    }
+
+    pub(super) const fn step(&self) -> Duration {
+        self.step
     }
 
     /// Adds the time since the last point.
@@ -265,7 +275,7 @@ impl Series {
         let point = Point {
             from: (self.until - self.begun).as_secs_f64(),
             to: (now - self.begun).as_secs_f64(),
-            open: ledger.open(),
+            open: ledger.peak.swap(ledger.open(), Ordering::Relaxed),
             count: count.plus(&self.before, -1),
             p50: milliseconds(0.5),
             p99: milliseconds(0.99),
@@ -284,7 +294,7 @@ impl Series {
             self.sample(ledger);
         }
         if let [.., before, last] = &self.points[..]
-            && last.to - last.from < SHORT
+            && last.to - last.from < self.step.as_secs_f64() / 2.0
         {
             let joined = before.and(last);
             self.points.truncate(self.points.len() - 2);
@@ -338,9 +348,6 @@ const BEHIND: Duration = Duration::from_millis(10);
 /// Kinds of errors: status and close codes are the server's choice.
 const MOST_KINDS: usize = 64;
 
-/// Seconds that are too few for a rate.
-const SHORT: f64 = 0.5;
-
 /// Points that are kept; then two become one.
 const MOST_POINTS: usize = 1_200;
 
@@ -351,14 +358,14 @@ mod tests {
     #[test]
     fn a_long_run_keeps_few_points_and_loses_no_count() {
         let ledger = Ledger::new(false);
-        let mut series = Series::new(Instant::now());
-        for number in 0..5_000 {
+        let mut series = Series::new(Instant::now(), Duration::from_secs(1));
+        for number in 0..2_500 {
             ledger.shard(number).left(10, None);
             series.sample(&ledger);
         }
         let points = series.into_points();
         assert!(points.len() < MOST_POINTS);
-        assert_eq!(points.iter().map(|point| point.count.sent).sum::<u64>(), 5_000);
+        assert_eq!(points.iter().map(|point| point.count.sent).sum::<u64>(), 2_500);
         assert!(points.windows(2).all(|pair| pair[0].to == pair[1].from), "no gap");
         assert!(points.iter().all(|point| point.p50.is_none()), "what was not measured is not there");
     }

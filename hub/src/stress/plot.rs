@@ -35,8 +35,8 @@ impl Plot<'_> {
         }
         let left = points().map(|point| point.0).fold(f64::INFINITY, f64::min).min(0.0);
         let right = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max).max(left + 1e-9);
-        let step = round_step(points().map(|point| point.1).fold(0.0, f64::max).max(1e-9) / 4.0);
         let highest = points().map(|point| point.1).fold(0.0, f64::max);
+        let step = if highest > 0.0 { round_step(highest / 4.0) } else { 1.0 };
         let top = ((highest / step).ceil() * step).max(step);
         let x = |value: f64| LEFT + (value - left) / (right - left) * (WIDTH - LEFT - RIGHT);
         let y = |value: f64| HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM);
@@ -133,6 +133,7 @@ fn round_marks(left: f64, right: f64) -> Vec<(f64, String)> {
 
 fn label(value: f64, step: f64) -> String {
     match step {
+        _ if value == 0.0 => "0".to_owned(),
         1_000_000.0.. => format!("{:.0}M", value / 1e6),
         1_000.0.. => format!("{:.0}k", value / 1e3),
         1.0.. => format!("{value:.0}"),
@@ -144,7 +145,7 @@ fn label(value: f64, step: f64) -> String {
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 22.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 
@@ -155,7 +156,10 @@ mod tests {
     #[test]
     fn axes_have_round_numbers() {
         assert_eq!([0.3, 7.0, 120.0].map(round_step), [0.5, 10.0, 200.0]);
-        assert_eq!([label(0.5, 0.5), label(20.0, 5.0), label(3e3, 1e3)], ["0.5", "20", "3k"]);
+        assert_eq!(
+            [label(0.5, 0.5), label(20.0, 5.0), label(3e3, 1e3), label(0.0, 1e3)],
+            ["0.5", "20", "3k", "0"]
+        );
     }
 
     #[test]

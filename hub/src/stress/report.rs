@@ -221,6 +221,14 @@ impl Test {
         if !is_storm && opened < wanted {
             notes.push(format!("only {opened} of {wanted} connections were open at the start"));
         }
+        let mut points = series.into_points();
+        // While connections close nothing is measured.
+        while points
+            .last()
+            .is_some_and(|last| last.from >= measured.as_secs_f64() && last.count == Counts::default())
+        {
+            points.pop();
+        }
         Self {
             test: plan.test_type,
             model: plan.model(),
@@ -247,7 +255,7 @@ impl Test {
             errors: run.ledger.errors(),
             client,
             notes,
-            points: series.into_points(),
+            points,
         }
     }
 

@@ -115,7 +115,7 @@ impl Run {
                 .map_err(|error| format!("no thread: {error}"))?;
         }
         run.times.send_replace(Some(times));
-        let mut series = Series::new(times.measure);
+        let mut series = Series::new(times.measure, SECOND);
         let stopped = run.wait(&mut tasks, times, &mut series, progress).await;
         let (ended, is_early) = (stopped.unwrap_or_else(Instant::now), stopped.is_some());
         let processor = processor_time().saturating_sub(processor);
@@ -212,12 +212,12 @@ impl Run {
         let mut stop = self.stop.clone();
         let mut stopped = None;
         progress.begins(&self.plan);
-        let mut seconds = interval_at((times.measure + SECOND).into(), SECOND);
-        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut steps = interval_at((times.measure + series.step()).into(), series.step());
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 ended = tasks.join_next() => if ended.is_none() { break },
-                _ = seconds.tick() => {
+                _ = steps.tick() => {
                     let point = series.sample(&self.ledger);
                     progress.show(&self.plan, &point);
                 }

@@ -43,7 +43,7 @@ pub(super) async fn run(run: Arc<Run>, progress: &mut Progress) -> Result<Outcom
         wake(schedule, times, pulses, run.is_over.clone()).map_err(|error| format!("no thread: {error}"))?;
     }
     let attempts = tokio::spawn(collect(attempts, done, start));
-    let mut series = Series::new(start);
+    let mut series = Series::new(start, STEP);
     let stopped = run.wait(&mut tasks, times, &mut series, progress).await;
     let (opened, last) = attempts.await.unwrap_or((0, start));
     if opened == 0 {
@@ -126,3 +126,6 @@ async fn collect(
     done.send_replace(true);
     (opened, last)
 }
+
+/// How often there is a point: a storm is short.
+const STEP: Duration = Duration::from_millis(100);

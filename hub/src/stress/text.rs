@@ -24,9 +24,8 @@ pub(super) fn summary(test: &Test) -> String {
         0 => String::new(),
         again => format!(", {} opened again", number(again)),
     };
-    let (opened, wanted) =
-        (number(u64::from(connections.opened)), number(u64::from(test.settings.connections)));
-    let others = if test.test.name() == "fanout" { " and the one that sends" } else { "" };
+    let (opened, wanted) = (number(u64::from(connections.opened)), number(u64::from(connections.wanted)));
+    let others = if test.test.name() == "fanout" { ", one of which sends" } else { "" };
     line("connections", format!("{opened} of {wanted}{others}, open in {:.2} s{again}", connections.seconds));
     if let Some(connect) = &connections.connect {
         line("connect", percentiles(connect));

@@ -221,6 +221,12 @@ async fn a_storm_counts_connections_and_nothing_else() {
         assert_eq!(run.status, 0, "{}", run.error);
         assert_eq!((run.number("/connections/opened"), server.connections()), (60.0, 60));
         assert_eq!(run.number("/connections/connect/count"), 60.0);
+        let points = run.test()["points"].as_array().unwrap();
+        assert_eq!(
+            points.iter().map(|point| point["open"].as_u64().unwrap()).max(),
+            Some(60),
+            "all at a time"
+        );
         assert!(!run.has("/messages") && !run.has("/latency"), "not measured, not there");
         assert!(!run.out.contains("messages"), "{}", run.out);
         assert_eq!(run.has("/schedule"), !rate.is_empty());
