@@ -126,10 +126,10 @@ fn by_percentile(test: &Test) -> String {
     let mut lines = Vec::new();
     let is_open = test.service_time.is_some();
     if let Some(service) = &test.service_time {
-        lines.push(line("sent", "c", service));
+        lines.push(line("since sent", "c", service));
     }
     let (title, name) = match test.messages {
-        Some(_) => ("Latency by percentile", if is_open { "scheduled" } else { "" }),
+        Some(_) => ("Latency by percentile", if is_open { "since due" } else { "" }),
         None => ("Time to connect by percentile", ""),
     };
     if let Some(latency) = test.main_latency() {

@@ -206,7 +206,7 @@ impl Test {
         {
             notes.push(note);
         }
-        let client = Client::new(processor, ended.saturating_duration_since(times.start));
+        let client = Client::new(processor);
         if client.processors_used > BUSY * client.processors as f64 {
             notes.push(format!(
                 "this tool used {:.1} of {} processors: it may be what limits the result",
@@ -367,7 +367,7 @@ impl Schedule {
 }
 
 impl Client {
-    fn new(processor: Duration, wall: Duration) -> Self {
+    fn new((processor, wall): (Duration, Duration)) -> Self {
         let processor_seconds = processor.as_secs_f64();
         Self {
             processor_seconds,

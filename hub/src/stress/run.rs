@@ -52,8 +52,8 @@ pub(super) struct Outcome {
     /// When it was stopped, or all was done.
     pub(super) ended: Instant,
     pub(super) is_early: bool,
-    /// What this program took of the processors since the start.
-    pub(super) processor: Duration,
+    /// What this program took of the processors, and in which time.
+    pub(super) processor: (Duration, Duration),
     pub(super) slow: Option<slow::Outcome>,
 }
 
@@ -118,7 +118,7 @@ impl Run {
         let mut series = Series::new(times.measure, SECOND);
         let stopped = run.wait(&mut tasks, times, &mut series, progress).await;
         let (ended, is_early) = (stopped.unwrap_or_else(Instant::now), stopped.is_some());
-        let processor = processor_time().saturating_sub(processor);
+        let processor = (processor_time().saturating_sub(processor), times.start.elapsed());
         let slow = match run.plan.test_type {
             TestType::SlowReader => Some(slow::Outcome::of(slow_readers).await),
             _ => None,

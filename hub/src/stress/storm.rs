@@ -49,7 +49,7 @@ pub(super) async fn run(run: Arc<Run>, progress: &mut Progress) -> Result<Outcom
     if opened == 0 {
         return Err(none_opened(&run));
     }
-    let processor = processor_time().saturating_sub(processor);
+    let processor = (processor_time().saturating_sub(processor), start.elapsed());
     Ok(Outcome {
         run,
         series,
