@@ -60,6 +60,8 @@ pub(super) struct Counts {
     pub(super) unanswered: u64,
     /// Due, and never sent.
     pub(super) never_sent: u64,
+    /// Connections of a storm for which there was no time.
+    pub(super) not_tried: u64,
     pub(super) reconnected: u64,
     /// Sends more than 10 ms behind the schedule.
     pub(super) behind: u64,
@@ -223,6 +225,7 @@ impl Counts {
             lost: sum(self.lost, other.lost),
             unanswered: sum(self.unanswered, other.unanswered),
             never_sent: sum(self.never_sent, other.never_sent),
+            not_tried: sum(self.not_tried, other.not_tried),
             reconnected: sum(self.reconnected, other.reconnected),
             behind: sum(self.behind, other.behind),
             errors: sum(self.errors, other.errors),

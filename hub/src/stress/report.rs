@@ -99,6 +99,8 @@ pub(super) struct Connections {
     /// How long it took to open them.
     pub(super) seconds: f64,
     pub(super) reconnected: u64,
+    /// Of a storm: the time was over before.
+    pub(super) not_tried: u64,
     /// From the attempt to the open connection; in a storm by a schedule, from the scheduled moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connect: Option<Latency>,
@@ -213,6 +215,9 @@ impl Test {
                 client.processors_used, client.processors
             ));
         }
+        if count.not_tried > 0 {
+            notes.push(format!("the time was over before {} connections were tried", count.not_tried));
+        }
         let uncompressed = run.uncompressed.load(Ordering::Relaxed);
         if arguments.deflate && uncompressed > 0 {
             notes.push(format!("the server did not agree to compression on {uncompressed} connections"));
@@ -241,6 +246,7 @@ impl Test {
                 opened,
                 seconds: connecting.as_secs_f64(),
                 reconnected: count.reconnected,
+                not_tried: count.not_tried,
                 connect,
             },
             messages: (!is_storm).then(|| Messages::new(&count, measured)),

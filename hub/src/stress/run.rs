@@ -151,7 +151,7 @@ impl Run {
             let _turn = if since.is_none() { Some(self.gate.acquire().await.ok()?) } else { None };
             let now = Instant::now();
             if since.is_none() && times.is_over(now) {
-                self.ledger.shard(number).count.never_sent += 1;
+                self.ledger.shard(number).count.not_tried += 1;
                 return None;
             }
             if let Some(since) = since {

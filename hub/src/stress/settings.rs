@@ -14,7 +14,7 @@ use crate::config::read_time;
 /// `taut stress`: a test of a server's load.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// The server: ws:// or wss://. {n} in it stands for the number of the connection.
+    /// The server: ws:// or wss://. An n in braces stands for the number of the connection.
     pub(super) url: String,
     /// What is tested.
     #[arg(long, value_enum, default_value_t = TestType::Throughput)]

@@ -80,7 +80,7 @@ async fn attempt(
             }
             Some(due)
         }
-        Some(_) => return run.ledger.shard(number).count.never_sent += 1,
+        Some(_) => return run.ledger.shard(number).count.not_tried += 1,
         None => None,
     };
     let socket = run.connect_by(number, since, times).await;

@@ -152,6 +152,17 @@ async fn a_stall_shows_in_all_messages_that_were_due_meanwhile() {
 }
 
 #[tokio::test]
+async fn what_was_due_and_never_sent_is_counted() {
+    let server = Server::start(Fault::Swallows).await;
+    let arguments = "--connections 1 --rate 100 --duration 500ms --warm-up 0ms --in-flight 1 --timeout 2s";
+    let run = stress(&server.url(), arguments).await;
+    assert_eq!((run.number("/messages/sent"), run.number("/messages/lost")), (1.0, 1.0));
+    assert_eq!(run.number("/schedule/never_sent"), 49.0);
+    assert!(run.out.contains("49 were never made"), "{}", run.out);
+    assert!(!run.has("/latency"), "nothing came");
+}
+
+#[tokio::test]
 async fn what_the_server_does_to_messages_is_counted_exactly() {
     let names = ["lost", "corrupt", "duplicate", "reordered"];
     for (fault, counts) in [
@@ -231,6 +242,14 @@ async fn a_storm_counts_connections_and_nothing_else() {
         assert!(!run.out.contains("messages"), "{}", run.out);
         assert_eq!(run.has("/schedule"), !rate.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_storm_says_for_how_many_there_was_no_time() {
+    let server = Server::start(Fault::None).await;
+    let run = stress(&server.url(), "--test-type storm --connections 200 --rate 100 --duration 200ms").await;
+    assert_eq!((run.number("/connections/opened"), run.number("/connections/not_tried")), (20.0, 180.0));
+    assert!(run.out.contains("the time was over before 180 connections were tried"), "{}", run.out);
 }
 
 #[tokio::test]
