@@ -16,6 +16,8 @@ mod leases;
 mod rest;
 #[path = "held_writes/runtimes.rs"]
 mod runtimes;
+#[path = "held_writes/short.rs"]
+mod short;
 #[path = "held_writes/stream.rs"]
 mod stream;
 #[path = "held_writes/tcp.rs"]

@@ -297,9 +297,6 @@ impl From<Config> for Settings {
 /// What the latest connection of the thread has too, if that is the same: those of a server are alike.
 #[cfg(feature = "std")]
 fn shared(config: Config) -> Arc<Config> {
-    std::thread_local! {
-        static LATEST: RefCell<Weak<Config>> = const { RefCell::new(Weak::new()) };
-    }
     let shared = LATEST.try_with(|latest| shared_with(&mut latest.borrow_mut(), config));
     shared.unwrap_or_else(|_| Arc::new(config))
 }
@@ -307,6 +304,17 @@ fn shared(config: Config) -> Arc<Config> {
 #[cfg(not(feature = "std"))]
 fn shared(config: Config) -> Arc<Config> {
     Arc::new(config)
+}
+
+/// Gives back what the thread keeps of the latest settings.
+#[cfg(feature = "std")]
+pub(super) fn forget_latest() {
+    let _ = LATEST.try_with(RefCell::take);
+}
+
+#[cfg(feature = "std")]
+std::thread_local! {
+    static LATEST: RefCell<Weak<Config>> = const { RefCell::new(Weak::new()) };
 }
 
 /// The latest value if it is there and equal, or else this one, which is the latest then.

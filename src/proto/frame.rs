@@ -173,33 +173,29 @@ impl Header {
     ) -> Option<(Kind, Option<[u8; 4]>, usize, usize)> {
         const TEXT: u8 = FIN | OpCode::Text as u8;
         const BINARY: u8 = FIN | OpCode::Binary as u8;
-        // As long as any header, so that no field is looked for beyond the end.
-        let Some(head) = bytes.first_chunk::<MAX_HEADER>() else { return None };
-        let kind = match head[0] {
+        // One load, of as many bytes as the longest of these headers has.
+        let Some(head) = bytes.first_chunk::<8>() else { return None };
+        let head = u64::from_le_bytes(*head);
+        let kind = match head as u8 {
             TEXT => Kind::Text,
             BINARY => Kind::Binary,
             _ => return None,
         };
-        let (short, key) = match from {
-            Role::Client => (head[1] ^ MASK, true),
-            Role::Server => (head[1], false),
-        };
-        let (len, at) = match short {
-            0..LENGTH_16 => (short as usize, 2),
-            LENGTH_16 => (u16::from_be_bytes([head[2], head[3]]) as usize, 4),
+        let masked = matches!(from, Role::Client);
+        let short = (head >> 8) as u8 ^ if masked { MASK } else { 0 };
+        let (len, key, length) = match short {
+            0..LENGTH_16 => (short as usize, head >> 16, 2),
+            LENGTH_16 => (((head >> 16) as u16).swap_bytes() as usize, head >> 32, 4),
             _ => return None,
         };
-        if at == 4 && len <= MAX_7 as usize {
+        if length == 4 && len <= MAX_7 as usize {
             return None;
         }
-        if !key {
-            return Some((kind, None, at, len));
+        if masked {
+            Some((kind, Some((key as u32).to_le_bytes()), length + 4, len))
+        } else {
+            Some((kind, None, length, len))
         }
-        let key = match at {
-            2 => [head[2], head[3], head[4], head[5]],
-            _ => [head[4], head[5], head[6], head[7]],
-        };
-        Some((kind, Some(key), at + 4, len))
     }
 
     /// What the first byte of a header says: FIN, RSV1 and the opcode.

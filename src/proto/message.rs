@@ -175,8 +175,22 @@ impl Event {
         }
     }
 
+    /// The same event, put together anew where it is wanted.
+    #[inline(always)]
+    pub(crate) fn by_parts(self) -> Self {
+        match self {
+            Self::Message(Message::Text(text)) => Self::Message(Message::Text(text)),
+            Self::Message(Message::Binary(bytes)) => Self::Message(Message::Binary(bytes)),
+            Self::Message(Message::Ping(payload)) => Self::Message(Message::Ping(payload)),
+            Self::Message(Message::Pong(payload)) => Self::Message(Message::Pong(payload)),
+            Self::Message(Message::Close(frame)) => Self::Message(Message::Close(frame)),
+            Self::Chunk(chunk) => Self::Chunk(chunk),
+        }
+    }
+
     /// The message; or the chunk as a message of its kind, for those to whom the borders say nothing.
     #[must_use]
+    #[inline]
     pub fn into_message(self) -> Message {
         match self {
             Self::Message(message) => message,

@@ -32,6 +32,7 @@ mod prepared;
 mod queue;
 mod receive;
 mod send;
+mod short;
 mod simd;
 mod text;
 pub mod utf8;
@@ -62,4 +63,6 @@ pub use pool::release_thread_memory;
 pub use prepared::Prepared;
 pub use receive::Receiver;
 pub use send::Sender;
+#[cfg(feature = "tokio")]
+pub(crate) use short::Short;
 pub use utf8::Utf8Bytes;

@@ -23,6 +23,7 @@ use super::frame::{Header, MAX_CONTROL_PAYLOAD};
 use super::mask;
 use super::message::Kind;
 use super::pool;
+use super::simd;
 
 /// The bytes that wait to be written, as a [`Buf`]: read [`chunk`](Buf::chunk) (or, with `std`,
 /// `chunks_vectored`), write it, then [`advance`](Buf::advance) by what was taken.
@@ -126,13 +127,7 @@ impl Output {
     /// without its payload, or the payload of the header before it.
     #[inline]
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.arena.capacity() == 0 {
-            self.arena = pool::take_arena();
-        }
-        // Half of the arena is spent: moving the rest costs no more than writing the spent half did.
-        if self.cursor > self.arena.len() / 2 {
-            self.drop_written();
-        }
+        self.make_room();
         let before = self.arena.len();
         write(&mut self.arena);
         self.len += self.arena.len() - before;
@@ -143,16 +138,21 @@ impl Output {
     pub(crate) fn append_whole(&mut self, kind: Kind, payload: &[u8]) {
         let len = payload.len();
         let header = Header::encode_whole(kind, len);
-        self.append(|arena| {
-            arena.reserve(header.len() + len);
-            // Lengths that the compiler knows are moves, others are calls.
-            if len <= MAX_CONTROL_PAYLOAD {
-                arena.extend_from_slice(&[header[0], header[1]]);
-            } else {
-                arena.extend_from_slice(&header);
-            }
-            arena.extend_from_slice(payload);
-        });
+        self.make_room();
+        // Lengths that the compiler knows are moves, others are calls.
+        let length = if len <= MAX_CONTROL_PAYLOAD {
+            self.arena.extend_from_slice(&[header[0], header[1]]);
+            2
+        } else {
+            self.arena.extend_from_slice(&header);
+            4
+        };
+        if len <= simd::SHORT {
+            simd::append(payload, &mut self.arena, [0; 4]);
+        } else {
+            self.arena.extend_from_slice(payload);
+        }
+        self.len += length + len;
     }
 
     /// Appends a client's frame that is a message by itself, of less than 64 KiB.
@@ -167,6 +167,22 @@ impl Output {
             arena.truncate(start + length);
             mask::copy(payload, arena, key);
         });
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.arena.capacity() == 0 {
+            self.begin_arena();
+        }
+        // Half of the arena is spent: moving the rest costs no more than writing the spent half did.
+        if self.cursor > self.arena.len() / 2 {
+            self.drop_written();
+        }
+    }
+
+    #[inline(never)]
+    fn begin_arena(&mut self) {
+        self.arena = pool::take_arena();
     }
 
     #[cold]

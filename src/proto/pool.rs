@@ -59,11 +59,12 @@ pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> (Bytes, bool) {
     (copy.freeze(), is_ascii)
 }
 
-/// Gives back the memory that this thread keeps for the connections it serves: at most 2 MiB for outgoing frames, and
-/// 8 MiB of buffers for large messages. For threads that serve none any more, or will be idle for long.
+/// Gives back the memory that this thread keeps for the connections it serves: at most 2 MiB for outgoing frames, 8 MiB of
+/// buffers for large messages, and the settings of the latest. For threads that serve none any more, or will be idle for long.
 #[cfg(feature = "std")]
 pub fn release_thread_memory() {
     self::kept::release();
+    super::config::forget_latest();
 }
 
 /// From this size on, fresh memory costs more in page faults than the copies and masks that fill it.

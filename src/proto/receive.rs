@@ -243,19 +243,25 @@ impl Receiver {
     }
 
     /// Whether a payload of `len` bytes in `input` is shared rather than copied.
-    fn shares(&self, len: usize) -> bool {
+    pub(super) fn shares(&self, len: usize) -> bool {
         len >= self.config.copy_below as usize && self.input.can_share(len)
     }
 
     /// A short message that lies in `input`: nearly all do.
     #[inline(always)]
     fn whole(&mut self) -> Option<Whole> {
+        self.whole_if(|_, _| true)
+    }
+
+    /// The same, if its length is one that `suits`.
+    #[inline(always)]
+    pub(super) fn whole_if(&mut self, suits: impl FnOnce(&Self, usize) -> bool) -> Option<Whole> {
         if self.busy || !matches!(self.end, End::Open) || self.input.is_lent() {
             return None;
         }
         let (kind, key, header, len) = Header::decode_whole(self.input.unparsed(), self.peer)?;
         let fits = len < self.short_below as usize && header + len <= self.input.len();
-        fits.then(|| Whole { kind, key, range: self.input.consume_frame(header, len) })
+        (fits && suits(self, len)).then(|| Whole { kind, key, range: self.input.consume_frame(header, len) })
     }
 
     /// Any other event.
@@ -424,18 +430,10 @@ fn by_parts<E>(event: Result<Option<EventRef<'_>>, E>) -> Result<Option<EventRef
 
 #[inline(always)]
 fn owned_by_parts<E>(event: Result<Option<Event>, E>) -> Result<Option<Event>, E> {
-    let message = match event? {
-        None => return Ok(None),
-        Some(Event::Chunk(chunk)) => return Ok(Some(Event::Chunk(chunk))),
-        Some(Event::Message(message)) => message,
-    };
-    Ok(Some(Event::Message(match message {
-        Message::Text(text) => Message::Text(text),
-        Message::Binary(bytes) => Message::Binary(bytes),
-        Message::Ping(payload) => Message::Ping(payload),
-        Message::Pong(payload) => Message::Pong(payload),
-        Message::Close(frame) => Message::Close(frame),
-    })))
+    match event? {
+        None => Ok(None),
+        Some(event) => Ok(Some(event.by_parts())),
+    }
 }
 
 /// The payload of a text message, unmasked and checked.

@@ -25,20 +25,20 @@ use super::utf8::Validator;
 /// the bytes to write.
 pub struct Sender {
     pub(super) queue: Queue,
-    config: Settings,
+    pub(super) config: Settings,
     /// A payload shorter than this goes out as a frame of its own, neither masked nor compressed.
-    whole_below: u32,
+    pub(super) whole_below: u32,
     pub(super) compressor: Compressor,
     /// The payload of the latest ping that is not answered yet.
     pong: Option<Box<Bytes>>,
     /// The message of which fragments were sent, but not the last.
-    message: Option<Box<Outgoing>>,
+    pub(super) message: Option<Box<Outgoing>>,
     /// No more data may be sent: our Close is queued, the peer's came, or the input ended.
-    closed: bool,
+    pub(super) closed: bool,
     /// Our Close is queued or written.
     close_sent: bool,
     /// The peer's Close came.
-    peer_closed: bool,
+    pub(super) peer_closed: bool,
     /// The transport takes no more bytes.
     pub(super) output_lost: bool,
 }
@@ -78,10 +78,7 @@ impl Sender {
             Message::Binary(bytes) => Some((Kind::Binary, &bytes[..])),
             _ => None,
         };
-        if let Some((kind, payload)) =
-            short.filter(|(_, payload)| payload.len() <= self.config.share_above as usize)
-            && (self.append_whole(kind, payload) || self.append_masked(kind, payload))
-        {
+        if short.is_some_and(|(kind, payload)| self.append_short(kind, payload)) {
             return Ok(());
         }
         self.send_other(message)
@@ -126,25 +123,6 @@ impl Sender {
         }
         self.message(&message);
         Ok(())
-    }
-
-    /// Queues a short message, unless something refuses it, or it takes more than a header.
-    #[inline]
-    fn append_whole(&mut self, kind: Kind, payload: &[u8]) -> bool {
-        let plain = payload.len() < self.whole_below as usize && self.refusal().is_none();
-        if plain {
-            self.queue.output.append_whole(kind, payload);
-        }
-        plain
-    }
-
-    /// The same of a client.
-    #[inline(never)]
-    fn append_masked(&mut self, kind: Kind, payload: &[u8]) -> bool {
-        self.queue.masks()
-            && payload.len() <= self.most_plain()
-            && self.refusal().is_none()
-            && self.queue.append_masked(kind, payload)
     }
 
     /// Queues a text message: [`send_ref`](Self::send_ref) of [`MessageRef::Text`].
@@ -365,7 +343,7 @@ impl Sender {
     }
 
     /// The longest payload that goes out as a frame of its own, with a length of 16 bits, and is not compressed.
-    fn most_plain(&self) -> usize {
+    pub(super) fn most_plain(&self) -> usize {
         let most = self.config.fragment_above.min(usize::from(u16::MAX));
         if self.compressor.is_on() { most.min(Compressor::most_plain(&self.config)) } else { most }
     }

@@ -5,6 +5,7 @@
     reason = "text is validated once, when it arrives, and not again when it is looked at"
 )]
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::{fmt, str};
@@ -146,6 +147,17 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
     debug_assert!(str::from_utf8(bytes).is_ok());
     // SAFETY: each block was found valid, together with the start of a character that the one before it cut.
     Ok(unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+/// A copy of a text that came in, without its masking key.
+#[inline(always)]
+pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8Error> {
+    let (text, is_ascii) = pool::copy(bytes, key);
+    if !is_ascii {
+        check_copy(bytes, &text, key)?;
+    }
+    // SAFETY: it is ASCII, or was checked.
+    Ok(unsafe { alloc::str::from_boxed_utf8_unchecked(text) })
 }
 
 /// Checks a copy that was written just before: a payload without a key is what was copied, and older.
@@ -402,12 +414,13 @@ impl Utf8Bytes {
     /// A copy of a text that came in, without its masking key.
     #[inline(always)]
     pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
-        let (text, is_ascii) = pool::copy(bytes, key);
-        if !is_ascii {
-            check_copy(bytes, &text, key)?;
-        }
-        // Invariant: it is ASCII, or was checked.
-        Ok(Self(text.into()))
+        copy(bytes, key).map(Self::from_box)
+    }
+
+    #[inline(always)]
+    pub(crate) fn from_box(text: Box<str>) -> Self {
+        // Invariant: a `str` is UTF-8.
+        Self(text.into_boxed_bytes().into())
     }
 
     /// The same in memory for large ones.

@@ -277,7 +277,8 @@ impl Builder {
         let Self { config, mut hooks, .. } = self;
         // A panic there must not keep others from being told, nor a connection from being forgotten.
         if let Some(room) = hooks.room.take() {
-            let error = hooks.clone();
+            // No other hook: they may hold what holds the registry, which holds this.
+            let error = Hooks { error: hooks.error.clone(), ..Hooks::default() };
             hooks.room = Some(Arc::new(move |event| {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| room(event))) {
                     error.fault(&Fault::Panicked(event.connection.id(), said(panic)));

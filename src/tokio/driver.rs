@@ -9,7 +9,7 @@ use core::task::{Context, Poll, ready};
 use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use ::tokio::task::{coop, yield_now};
+use ::tokio::task::yield_now;
 
 use super::closing::Stage;
 use super::heartbeat::Due;
@@ -20,7 +20,7 @@ use super::scratch;
 use super::shared::Shared;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
-use crate::proto::{CloseCode, Event, EventRef, Message, MessageRef, ProtocolError, Sender, Standing, State};
+use crate::proto::{CloseCode, EventRef, MessageRef, ProtocolError, Sender, Standing, State};
 
 /// Both halves, while the lock is held.
 pub(super) struct Driver<'a, S> {
@@ -29,89 +29,11 @@ pub(super) struct Driver<'a, S> {
 }
 
 /// What came of a turn with the stream.
-enum Turn {
+pub(super) enum Turn {
     /// Something came.
     Read,
     /// Nothing will come any more.
     Ended(Result<(), Error>),
-}
-
-impl Intake {
-    /// The next event, as `made` makes something of it. Takes the lock only for what concerns the stream.
-    pub(super) fn poll_event<S, T>(
-        &mut self,
-        shared: &Shared<S>,
-        side: Side,
-        cx: &mut Context<'_>,
-        made: impl FnOnce(Event) -> T,
-    ) -> Poll<Result<Option<T>, Error>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        loop {
-            if self.ended {
-                return Poll::Ready(Ok(None));
-            }
-            // A peer that sends without pause must not keep other tasks from running: messages that are there
-            // already take as much of a task's turn as reads do.
-            while self.taken >= MOST_TAKEN {
-                let Poll::Ready(turn) = coop::poll_proceed(cx) else {
-                    self.leave();
-                    return Poll::Pending;
-                };
-                turn.made_progress();
-                self.taken -= MOST_TAKEN;
-            }
-            if !self.failed {
-                match self.receiver.next_event() {
-                    Ok(Some(event)) => {
-                        self.taken += 1;
-                        self.leave();
-                        let data = match &event {
-                            Event::Message(Message::Binary(_) | Message::Text(_)) => {
-                                self.given = true;
-                                true
-                            }
-                            other => self.note_other(other),
-                        };
-                        if !data || shared.is_full() {
-                            self.answer(shared, &event, side, cx);
-                        }
-                        return Poll::Ready(Ok(Some(made(event))));
-                    }
-                    Ok(None) => {}
-                    Err(error) => shared.drive(self, |driver| driver.fail(error)),
-                }
-            }
-            match ready!(shared.drive(self, |driver| driver.poll_turn_for(side, cx))) {
-                // Fragments give no event until the last, and take time nevertheless.
-                Turn::Read => self.taken += (self.receiver.unparsed().len() / MESSAGE) as u32,
-                Turn::Ended(result) => return Poll::Ready(result.map(|()| None)),
-            }
-        }
-    }
-
-    /// A pong, or the answer to a Close, begins to leave before the event is looked at. What the application queued
-    /// leaves together, once there is nothing more to take, or it gets much.
-    #[inline(never)]
-    fn answer<S>(&mut self, shared: &Shared<S>, event: &Event, side: Side, cx: &mut Context<'_>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let queued = shared.drive(self, |driver| {
-            if !event.is_data() {
-                driver.note_control();
-            }
-            if let Event::Message(Message::Pong(payload)) = event {
-                driver.note_pong(payload);
-            }
-            driver.settle();
-            driver.line.note_closing();
-            let _ = driver.line.with_wakers(side, cx, Line::poll_write);
-            driver.line.sender.queued()
-        });
-        shared.note_queued(queued);
-    }
 }
 
 impl<S> Shared<S> {
@@ -124,7 +46,7 @@ impl<S> Shared<S> {
 impl<S> Driver<'_, S> {
     /// Passes what the receiving half owes and knows to the other, and back.
     #[inline]
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let Self { intake, line } = self;
         if let (Some(error), false) = (line.closing.failure(), intake.failed) {
             intake.receiver.fail_by(error);
@@ -133,7 +55,7 @@ impl<S> Driver<'_, S> {
         line.heard.settle(&mut intake.receiver, &mut line.sender);
     }
 
-    fn fail(&mut self, error: ProtocolError) {
+    pub(super) fn fail(&mut self, error: ProtocolError) {
         self.settle();
         self.line.note_closing();
         self.line.closing.fail(error);
@@ -189,7 +111,7 @@ impl<S> Driver<'_, S> {
     }
 
     #[cold]
-    fn note_pong(&mut self, payload: &[u8]) {
+    pub(super) fn note_pong(&mut self, payload: &[u8]) {
         if let Some(heartbeat) = self.line.patience.heartbeat() {
             heartbeat.pong(payload);
         }
@@ -197,7 +119,7 @@ impl<S> Driver<'_, S> {
 
     /// Counts a control frame.
     #[cold]
-    fn note_control(&mut self) {
+    pub(super) fn note_control(&mut self) {
         let Self { intake, line } = self;
         let max = line.pace.max_control_rate;
         if intake.controls >= max {
@@ -317,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 
     /// One turn with the stream, with the waker of all who wait.
-    fn poll_turn_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Turn> {
+    pub(super) fn poll_turn_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Turn> {
         with_wakers(self, |driver| &mut driver.line.wakers, side, cx, Self::poll_turn)
     }
 
@@ -461,9 +383,3 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         read
     }
 }
-
-/// How many messages weigh as much as a read.
-const MOST_TAKEN: u32 = 2;
-
-/// How many bytes weigh as much as a message.
-const MESSAGE: usize = 4 << 10;

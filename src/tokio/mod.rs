@@ -27,6 +27,7 @@ mod connect;
 #[cfg(feature = "rustls")]
 mod cryptography;
 mod driver;
+mod events;
 mod feed;
 pub mod frames;
 mod heartbeat;

@@ -122,7 +122,7 @@ impl<S> Shared<S> {
     }
 
     /// Has what waits written by another task, if the stream can get to one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn ask(self: &Arc<Self>, line: &mut Line<S>) -> bool {
         // Outside of a task, in a future that somebody polls, nothing need run after it.
         let (Some(hold), Some(task)) = (self.hold, task::try_id()) else { return false };

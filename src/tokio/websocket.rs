@@ -14,15 +14,15 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use bytes::Bytes;
 
 use super::intake::Intake;
-use super::line::Line;
+use super::line::{Line, MOST_HELD};
 use super::shared::{AsHeld, LineGuard, Owner, PRESENT};
 use super::wakers::Side;
 use crate::budget::Budget;
 use crate::error::Error;
 use crate::options::Options;
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, ConnectionRef, Event, EventRef, Message, SendError,
-    Sender, Utf8Bytes,
+    CloseCode, CloseFrame, CloseStatus, Connection, ConnectionRef, Event, EventRef, Message, MessageRef,
+    SendError, Sender, Utf8Bytes,
 };
 
 /// A WebSocket over a byte stream.
@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Error::Protocol`] once the peer was told what it did wrong, [`Error::Lost`], [`Error::Io`] or
     /// [`Error::Timeout`]. Each is given once; afterwards there is `None`.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        poll_fn(|cx| self.poll_recv(cx))
+        Receiving(self)
     }
 
     /// The next event: [`recv`](Self::recv) for those who take messages in chunks.
@@ -239,10 +239,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.close_status().filter(|status| status.clean).ok_or(Error::Lost)
     }
 
+    #[inline(always)]
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         self.poll_event(Side::Receive, cx, Event::into_message)
     }
 
+    #[inline(always)]
     pub(super) fn poll_event<T>(
         &mut self,
         side: Side,
@@ -250,6 +252,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         made: impl FnOnce(Event) -> T,
     ) -> Poll<Result<Option<T>, Error>> {
         self.intake.poll_event(&self.shared, side, cx, made)
+    }
+
+    /// Takes a copy of a short message that is held back for the answers to what came with it; false says nothing.
+    #[inline(never)]
+    fn hold(&self, message: &Message) -> bool {
+        let short = MessageRef::from(message).data().filter(|(_, payload)| payload.len() <= MOST_SHORT);
+        let Some((kind, payload)) = short else { return false };
+        let mut line = self.line();
+        let line = &mut *line;
+        line.is_open() && self.shared.ask(line) && line.sender.append_held(kind, payload, MOST_HELD)
     }
 
     /// Takes a message; whether it is held back.
@@ -265,6 +277,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
+/// The future of [`WebSocket::recv`].
+struct Receiving<'a, S>(&'a mut WebSocket<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Receiving<'_, S> {
+    type Output = Result<Option<Message>, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_recv(cx)
+    }
+}
+
 /// The future of [`WebSocket::send`]. One that is done has nothing to drop.
 enum Sending<'a, S> {
     New(Message, &'a mut WebSocket<S>),
@@ -275,8 +299,24 @@ enum Sending<'a, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
     type Output = Result<(), Error>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut taken = match mem::replace(&mut *self, Self::Done) {
+        // In nearly all cases there is nothing to wait for, and nothing moves.
+        if let Self::New(message, socket) = &*self
+            && socket.intake.has_input()
+            && socket.hold(message)
+        {
+            *self = Self::Done;
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_other(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
+    #[inline(never)]
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut taken = match mem::replace(self, Self::Done) {
             Self::New(message, socket) => match socket.take(message) {
                 Ok(true) => return Poll::Ready(Ok(())),
                 Ok(false) => Taken(Some(socket)),
@@ -335,3 +375,6 @@ impl<S> Permit<'_, S> {
         debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
     }
 }
+
+/// What is longer is shared rather than copied, unless the settings say otherwise.
+const MOST_SHORT: usize = 4 << 10;

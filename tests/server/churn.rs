@@ -1,7 +1,9 @@
 //! Connections that come and end in any way leave nothing behind.
 
+use std::sync::{Arc, OnceLock};
+
 use taut::proto::CloseCode;
-use taut::server::{BoxError, Handle, Shutdown, SlowConsumer};
+use taut::server::{BoxError, Connection, Handle, Registry, Shutdown, SlowConsumer};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::*;
@@ -205,4 +207,29 @@ fn threads_that_echo_and_broadcast_at_the_same_time_lose_nothing() {
             ends(hearing).await.unwrap();
         }
     });
+}
+
+/// An application may keep the registry where its handler finds it.
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_the_handler_holds_goes_with_the_server() {
+    let state = Arc::new(OnceLock::new());
+    let kept = state.clone();
+    let server = server(quiet())
+        .on_room(|_| {})
+        .handler(move |connection: Connection| {
+            let kept: Arc<OnceLock<Registry>> = kept.clone();
+            async move {
+                connection.join("all")?;
+                kept.get().expect("set before anybody came").broadcast("welcome").to_room("all");
+                Ok::<_, BoxError>(())
+            }
+        })
+        .detached();
+    state.set(server.registry().clone()).unwrap();
+    let mut client = connect(&server).await;
+    assert_eq!(hear(&mut client).await, "welcome");
+    server.shutdown(Shutdown::new()).await;
+    drop((server, client));
+    settle().await;
+    assert_eq!(Arc::strong_count(&state), 1);
 }
