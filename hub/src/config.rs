@@ -12,6 +12,7 @@ use crate::auth::{Algorithm, KeySource, Rules};
 use crate::hub::ClientRules;
 pub use crate::secret::Secret;
 use crate::store::Limits;
+use crate::store::postgres;
 
 /// The settings. [`Config::set`] lists their names.
 #[derive(Clone, Debug)]
@@ -54,8 +55,18 @@ pub struct Config {
     pub feed: usize,
     /// After how long without a word a node is gone.
     pub node_timeout: Duration,
-    /// How long it keeps a stream after the last message.
+    /// How long Redis and PostgreSQL keep a stream after the last message.
     pub keep: Duration,
+    /// PostgreSQL, which keeps what Redis or a file would.
+    pub postgres: Option<Secret>,
+    /// The schema of its tables.
+    pub postgres_schema: String,
+    /// How many connections to it a node has.
+    pub postgres_connections: usize,
+    /// Who may have issued its certificate.
+    pub postgres_ca_file: Option<PathBuf>,
+    /// How many entries its feed has.
+    pub postgres_feed: usize,
 }
 
 /// A setting that cannot be.
@@ -93,10 +104,16 @@ impl Config {
             feed: 100_000,
             node_timeout: Duration::from_secs(15),
             keep: Duration::from_secs(7 * 24 * 3600),
+            postgres: None,
+            postgres_schema: "taut".to_owned(),
+            postgres_connections: 8,
+            postgres_ca_file: None,
+            postgres_feed: 100_000,
         }
     }
 
-    /// The defaults, then the file, then the variables that begin with `TAUT_HUB_` and `REDIS_URL`, then what was given by flags.
+    /// The defaults, then the file, then the variables that begin with `TAUT_HUB_`, `REDIS_URL` and `DATABASE_URL`, then
+    /// what was given by flags.
     ///
     /// `TAUT_HUB_AUTH_KEY_FILE` is the setting `auth.key_file`: the section, then the name.
     ///
@@ -117,12 +134,14 @@ impl Config {
         let mut vars: Vec<_> = vars.into_iter().collect();
         vars.sort();
         for (variable, value) in vars {
-            if variable == "REDIS_URL" {
-                config.redis = Some(Secret::of(&value));
-                continue;
-            }
-            let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-            let name = rest.to_ascii_lowercase().replacen('_', ".", 1);
+            let name = match &*variable {
+                "REDIS_URL" => "redis.url".to_owned(),
+                "DATABASE_URL" => "postgresql.url".to_owned(),
+                _ => {
+                    let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
+                    rest.to_ascii_lowercase().replacen('_', ".", 1)
+                }
+            };
             config.set(&name, &value).map_err(|error| ConfigError(format!("{variable}: {error}")))?;
         }
         for (name, value) in flags {
@@ -159,9 +178,14 @@ impl Config {
     /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
     /// | `history.messages` | how many are kept of each stream | `1000` |
     /// | `history.streams` | how many streams memory remembers | `10000` |
-    /// | `history.keep` | how long Redis keeps a stream after its last message | `168h` |
+    /// | `history.keep` | how long Redis and PostgreSQL keep a stream after its last message | `168h` |
+    /// | `postgresql.url` | `postgresql://…`: the nodes that have it are one hub; `DATABASE_URL` sets it, too | none |
+    /// | `postgresql.schema` | of its tables, made if there is none | `taut` |
+    /// | `postgresql.connections` | how many a node has at most, beside one that listens | `8` |
+    /// | `postgresql.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
+    /// | `postgresql.feed` | as `redis.feed` | `100000` |
     /// | `redis.url` | `redis://…`: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
-    /// | `redis.node_timeout` | a node that was not heard of for so long is gone, and its users with it | `15s` |
+    /// | `redis.node_timeout` | a node that was not heard of for so long, by either, is gone, and its users with it | `15s` |
     /// | `redis.prefix` | what begins the names of all keys there | `taut:` |
     /// | `redis.feed` | how many entries the nodes' feed has: who is away for more has its clients recover | `100000` |
     ///
@@ -214,6 +238,16 @@ impl Config {
             "history.messages" => self.history.messages = number()?,
             "history.streams" => self.history.streams = number()?,
             "history.keep" => self.keep = time()?.max(Duration::from_secs(1)),
+            "postgresql.url" => {
+                if !["postgresql://", "postgres://"].iter().any(|scheme| text.starts_with(scheme)) {
+                    return Err(wrong("an address that begins with postgresql://"));
+                }
+                self.postgres = Some(Secret::of(text));
+            }
+            "postgresql.schema" => text.clone_into(&mut self.postgres_schema),
+            "postgresql.connections" => self.postgres_connections = number()?,
+            "postgresql.ca_file" => self.postgres_ca_file = Some(text.into()),
+            "postgresql.feed" => self.postgres_feed = number()?,
             "redis.url" => self.redis = Some(Secret::of(text)),
             "redis.prefix" => text.clone_into(&mut self.redis_prefix),
             "redis.node_timeout" => self.node_timeout = time()?.max(Duration::from_secs(1)),
@@ -236,6 +270,19 @@ impl Config {
         })
     }
 
+    /// Where PostgreSQL is, if it is to keep anything.
+    #[must_use]
+    pub fn postgres_place(&self) -> Option<postgres::Place> {
+        Some(postgres::Place {
+            url: self.postgres.clone()?,
+            schema: self.postgres_schema.clone(),
+            connections: self.postgres_connections,
+            ca_file: self.postgres_ca_file.clone(),
+            feed: self.postgres_feed,
+            keep: self.keep,
+        })
+    }
+
     fn read(&mut self, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
         for (section, settings) in table {
@@ -254,12 +301,19 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |sentence: &str| Err(ConfigError(sentence.to_owned()));
-        if self.redis.is_some() && self.database.is_some() {
-            return wrong("history.database and redis.url exclude each other: take one of them away");
+        if self.database.is_some() {
+            if self.redis.is_some() {
+                return wrong("history.database and redis.url exclude each other: take one of them away");
+            }
+            if self.postgres.is_some() {
+                return wrong(
+                    "history.database and postgresql.url exclude each other: take one of them away",
+                );
+            }
         }
         match (&self.keys, self.development) {
             (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
-            (None, false) if self.redis.is_some() => wrong(
+            (None, false) if self.redis.is_some() || self.postgres.is_some() => wrong(
                 "each node would have keys of its own: set auth.algorithms and auth.key_file or auth.key_set",
             ),
             (None, false) if !self.algorithms.is_empty() => {
@@ -356,6 +410,8 @@ mod tests {
             [pair("auth.algorithms", "HS256"), pair("history.messages", "9")],
             [pair("redis.url", "redis://a"), pair("history.messages", "9")],
             [pair("redis.url", "redis://a"), pair("history.database", "d")],
+            [pair("postgresql.url", "postgresql://a"), pair("history.messages", "9")],
+            [pair("postgresql.url", "postgresql://a"), pair("history.database", "d")],
         ] {
             assert!(Config::load(None, [], refused.clone()).is_err(), "{refused:?}");
         }
@@ -368,6 +424,11 @@ mod tests {
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
         config.set("redis.url", "redis://:hunter2@a").unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
+        config.set("postgresql.url", "postgresql://a:hunter2@b").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(
+            !config.set("postgresql.url", "mysql://a:hunter2@b").unwrap_err().to_string().contains("hunter2")
+        );
         let error = config.set("api.token", "hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

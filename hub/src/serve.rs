@@ -23,6 +23,7 @@ use crate::config::{Config, Secret};
 use crate::hub::Hub;
 use crate::session;
 use crate::store::memory::Memory;
+use crate::store::postgres::Postgres;
 use crate::store::redis::{Place, Redis};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Feed, Store};
@@ -186,9 +187,21 @@ async fn store(
     news: mpsc::Sender<News>,
 ) -> Result<Stores, Box<dyn Error + Send + Sync>> {
     let limits = config.history;
-    if let Some(url) = config.redis.clone() {
-        let place = Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
-        let redis = Arc::new(Redis::connect(place, limits, feed, news).await?);
+    let redis = match config.redis.clone() {
+        Some(url) => {
+            let place =
+                Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
+            Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?))
+        }
+        None => None,
+    };
+    if let Some(place) = config.postgres_place() {
+        let postgres = Arc::new(Postgres::connect(place, limits, feed, news).await?);
+        // Beside Redis, PostgreSQL is spared all that is not kept.
+        let bus: Arc<dyn Bus> = if let Some(redis) = redis { redis } else { postgres.clone() };
+        return Ok((postgres, bus));
+    }
+    if let Some(redis) = redis {
         return Ok((redis.clone(), redis));
     }
     let bus = Arc::new(Local::new(news));

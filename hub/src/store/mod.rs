@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod memory;
+pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 
@@ -133,6 +134,8 @@ pub enum StoreError {
     Database(rusqlite::Error),
     /// Redis says no, or nothing.
     Redis(::redis::RedisError),
+    /// PostgreSQL says no, or nothing.
+    Postgres(Arc<postgres::Fault>),
     /// What is in it cannot be read.
     Corrupt(serde_json::Error),
 }
@@ -151,6 +154,12 @@ impl Page {
             self.messages.push(message);
         }
     }
+}
+
+/// A message as it is kept, with its number.
+fn numbered(body: &str, seq: u64) -> Result<Envelope, StoreError> {
+    let message: Envelope = serde_json::from_str(body).map_err(StoreError::Corrupt)?;
+    Ok(Envelope { seq: Some(seq), ..message })
 }
 
 /// About how long a message is as text.
@@ -181,6 +190,7 @@ impl fmt::Display for StoreError {
             Self::Stopped => f.write_str("the store was stopped"),
             Self::Database(error) => write!(f, "the database failed: {error}"),
             Self::Redis(error) => write!(f, "Redis failed: {error}"),
+            Self::Postgres(fault) => write!(f, "PostgreSQL failed: {fault}"),
             Self::Corrupt(error) => write!(f, "the database holds what is no message: {error}"),
         }
     }
@@ -192,6 +202,7 @@ impl std::error::Error for StoreError {
             Self::Stopped => None,
             Self::Database(error) => Some(error),
             Self::Redis(error) => Some(error),
+            Self::Postgres(fault) => Some(fault),
             Self::Corrupt(error) => Some(error),
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then};
+use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered};
 use crate::bus::{Bus, BusError, News};
 use crate::envelope::Envelope;
 use reader::{Reader, watch};
@@ -282,12 +282,6 @@ impl Scripts {
             look: script(include_str!("redis/look.lua")),
         }
     }
-}
-
-/// A message as it is kept, with its number.
-fn numbered(body: &str, seq: u64) -> Result<Envelope, StoreError> {
-    let message: Envelope = serde_json::from_str(body).map_err(StoreError::Corrupt)?;
-    Ok(Envelope { seq: Some(seq), ..message })
 }
 
 /// As Redis is configured, where it tells.

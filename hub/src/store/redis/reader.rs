@@ -12,9 +12,9 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Open, PATIENCE, Shared, numbered};
+use super::{Open, PATIENCE, Shared};
 use crate::bus::News;
-use crate::store::{Fed, Feed, StoreError};
+use crate::store::{Fed, Feed, StoreError, numbered};
 
 /// Feeds what `watch` brings, and what it did not bring.
 pub(super) struct Reader {
