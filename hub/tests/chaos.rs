@@ -1,5 +1,5 @@
-//! Three nodes, of which one is killed, and Redis with them, while messages are numbered: none that was acknowledged is
-//! missing, and none comes twice. `TAUT_TEST_MESSAGES` says how many; a million takes a release build and minutes.
+//! Three nodes, of which one is killed, and Redis or PostgreSQL with them, while messages are numbered: none that was
+//! acknowledged is missing, and none comes twice. `TAUT_TEST_MESSAGES` says how many; a million takes a release build and minutes.
 
 #![cfg(unix)]
 
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::Peer;
-use support::program::{Program, RedisServer};
+use support::postgres::PostgresServer;
+use support::program::{Behind, Program, RedisServer};
 use taut::proto::Message;
 use tokio::time::{sleep, timeout};
 
@@ -147,16 +148,25 @@ async fn read(nodes: Nodes, reader: usize, last: u64, from: Value) -> Vec<(u64, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
+    run::<RedisServer>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_missing_and_nothing_comes_twice_by_postgresql() {
+    run::<PostgresServer>().await;
+}
+
+async fn run<B: Behind>() {
     let messages: u64 = std::env::var("TAUT_TEST_MESSAGES").map_or(3200, |number| number.parse().unwrap());
     let each = messages / WRITERS;
     let last = each * WRITERS;
-    let mut redis = RedisServer::start(true).await;
-    let settings = [
+    let mut behind = B::start().await;
+    let mut settings = vec![
         "auth.development=true".to_owned(),
-        format!("redis.url={}", redis.url()),
         format!("history.messages={}", last.min(100_000)),
         "server.max_connections_from_one=1000".to_owned(),
     ];
+    settings.extend(behind.settings().iter().map(|(name, value)| format!("{name}={value}")));
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut programs = Vec::new();
     for _ in 0..3 {
@@ -179,9 +189,9 @@ async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
     until(&done, last / 4).await;
     drop(programs.remove(1));
     until(&done, last / 2).await;
-    redis.kill();
+    behind.kill();
     sleep(AGAIN).await;
-    redis.again().await;
+    behind.again().await;
     let new = Program::start(&settings).await;
     nodes.0.lock().unwrap()[1].clone_from(&new.address);
     programs.push(new);

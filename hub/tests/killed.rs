@@ -5,14 +5,27 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::postgres::PostgresServer;
 use support::program::Program;
 use support::{SECRET, Scratch, claims, now, token};
 
 #[tokio::test]
 async fn what_sqlite_acknowledged_survives_a_kill_once_each() {
-    let (database, key) = (Scratch::new(b""), Scratch::new(SECRET.as_bytes()));
-    let settings = [format!("history.database={}", database.path()), format!("auth.key_file={}", key.path())];
-    let settings = [&*settings[0], &*settings[1], "auth.algorithms=HS256"];
+    let database = Scratch::new(b"");
+    survives(&format!("history.database={}", database.path())).await;
+}
+
+#[tokio::test]
+async fn what_postgresql_acknowledged_survives_a_kill_once_each() {
+    let postgres = PostgresServer::start().await;
+    survives(&format!("postgresql.url={}", postgres.url())).await;
+}
+
+/// The program, killed again and again, with what keeps for it.
+async fn survives(keeps: &str) {
+    let key = Scratch::new(SECRET.as_bytes());
+    let key = format!("auth.key_file={}", key.path());
+    let settings = [keeps, &*key, "auth.algorithms=HS256"];
     let query = format!("?token={}", token(claims("ana")));
     let mut revoked = claims("bob");
     revoked["jti"] = json!("taken back");

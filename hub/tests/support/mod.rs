@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[cfg(unix)]
+pub(crate) mod postgres;
 pub(crate) mod program;
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Programs that run beside the tests: the hub itself, and Redis.
+//! Programs that run beside the tests: the hub itself, and Redis; and what they have in common who keep for it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -78,6 +78,16 @@ impl Drop for Program {
     }
 }
 
+/// What keeps for many nodes.
+pub(crate) trait Behind: Sized {
+    async fn start() -> Self;
+    /// By which a hub finds it.
+    fn settings(&self) -> Vec<(&'static str, String)>;
+    /// SIGKILL.
+    fn kill(&mut self);
+    async fn again(&mut self);
+}
+
 /// A Redis of this test's own, killed with this. What it acknowledged is on the disk, if it keeps anything.
 pub(crate) struct RedisServer {
     child: Child,
@@ -136,6 +146,24 @@ impl RedisServer {
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
         panic!("redis-server does not answer");
+    }
+}
+
+impl Behind for RedisServer {
+    async fn start() -> Self {
+        Self::start(true).await
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("redis.url", self.url())]
+    }
+
+    fn kill(&mut self) {
+        self.kill();
+    }
+
+    async fn again(&mut self) {
+        self.again().await;
     }
 }
 
