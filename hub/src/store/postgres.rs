@@ -127,12 +127,13 @@ impl Shared {
 
     fn read(&self, row: &tokio_postgres::Row) -> Result<(Page, u64), StoreError> {
         let count = |column| row.try_get::<_, i64>(column).map(i64::cast_unsigned).map_err(Fault::Database);
-        let (head, seq, after) = (count(0)?, count(3)?, count(5)?);
+        let (head, seq) = (count(0)?, count(3)?);
         let epoch: String = row.try_get(2).map_err(Fault::Database)?;
         let recovered = row.try_get(4).map_err(Fault::Database)?;
+        let numbers: Vec<i64> = row.try_get(5).map_err(Fault::Database)?;
         let bodies: Vec<&str> = row.try_get(6).map_err(Fault::Database)?;
-        let messages: Result<Vec<_>, _> =
-            (after + 1..).zip(bodies).map(|(seq, body)| numbered(body, seq).map(Arc::new)).collect();
+        let kept = numbers.into_iter().map(i64::cast_unsigned).zip(bodies);
+        let messages: Result<Vec<_>, _> = kept.map(|(seq, body)| numbered(body, seq).map(Arc::new)).collect();
         let mut page = Page { epoch: epoch.into(), seq, messages: Vec::new(), more: false, recovered };
         page.fill(messages?.into_iter(), &self.limits);
         page.more = page.messages.last().and_then(|last| last.seq).is_some_and(|last| last < seq);

@@ -50,9 +50,12 @@ impl PostgresServer {
         server
     }
 
-    /// SIGKILL of the first of its processes; the others end when they see it.
+    /// SIGKILL of all of its processes: what they had in memory is gone.
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
+        let number = self.child.id();
+        let others = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).unwrap();
+        let all = [number.to_string()].into_iter().chain(others.split_whitespace().map(str::to_owned));
+        assert!(Command::new("kill").args(["-s", "KILL"]).args(all).stderr(Stdio::null()).status().is_ok());
         let _ = self.child.wait();
     }
 

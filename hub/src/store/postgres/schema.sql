@@ -1,9 +1,11 @@
 -- Version 1. It stands in a schema of its own, which is first in the search path.
 
 -- The number of the feed's last entry, under an era: a new one makes all positions void. Whoever numbers has its lock.
+-- What is oldest is known here and below, since looking for it would go over all that was deleted before.
 CREATE TABLE head (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     number bigint NOT NULL DEFAULT 0,
+    oldest bigint NOT NULL DEFAULT 1,
     era uuid NOT NULL DEFAULT gen_random_uuid()
 );
 INSERT INTO head DEFAULT VALUES;
@@ -15,6 +17,7 @@ CREATE TABLE stream (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     seq bigint NOT NULL DEFAULT 0,
+    oldest bigint NOT NULL DEFAULT 1,
     used timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
@@ -50,6 +53,7 @@ DECLARE
     this_era uuid;
     which bigint;
     last bigint;
+    first bigint;
 BEGIN
     SELECT * INTO front, this_era FROM guard(known);
     FOR place IN 1 .. cardinality(bodies) LOOP
@@ -60,7 +64,7 @@ BEGIN
             CONTINUE;
         END IF;
         LOOP
-            SELECT s.number, s.seq INTO which, last FROM stream s WHERE s.name = streams[place];
+            SELECT s.number, s.seq, s.oldest INTO which, last, first FROM stream s WHERE s.name = streams[place];
             EXIT WHEN FOUND;
             -- Who opens a stream may make it at the same time.
             INSERT INTO stream (name) VALUES (streams[place]) ON CONFLICT DO NOTHING;
@@ -71,16 +75,18 @@ BEGIN
         IF NOT duplicate THEN
             given := last + 1;
             front := front + 1;
-            UPDATE stream s SET seq = given, used = now() WHERE s.number = which;
+            UPDATE stream s SET seq = given, oldest = greatest(first, given - most + 1), used = now()
+                WHERE s.number = which;
             INSERT INTO message (stream, seq, sender, id, body)
                 VALUES (which, given, senders[place], ids[place], bodies[place]);
-            DELETE FROM message m WHERE m.stream = which AND m.seq <= given - most;
+            DELETE FROM message m WHERE m.stream = which AND m.seq BETWEEN first AND given - most;
             INSERT INTO feed (number, stream, seq, body) VALUES (front, streams[place], given, bodies[place]);
         END IF;
         RETURN QUERY SELECT place, given, which || '.' || this_era, duplicate;
     END LOOP;
-    UPDATE head SET number = front;
-    DELETE FROM feed f WHERE f.number <= front - entries;
+    SELECT oldest INTO first FROM head;
+    DELETE FROM feed f WHERE f.number BETWEEN first AND front - entries;
+    UPDATE head SET number = front, oldest = greatest(first, front - entries + 1);
     PERFORM pg_notify(current_schema()::text, '');
 END $$;
 
