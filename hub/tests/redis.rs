@@ -9,7 +9,7 @@ mod support;
 use nodes::{after, join, node, nodes, text};
 use serde_json::{Value, json};
 use support::Peer;
-use support::program::{Behind as _, RedisServer};
+use support::program::RedisServer;
 
 nodes::of_many_nodes!(RedisServer);
 
