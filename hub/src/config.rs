@@ -391,6 +391,18 @@ mod tests {
     }
 
     #[test]
+    fn databases_have_variables_that_others_use_as_well() {
+        let development = pair("TAUT_HUB_AUTH_DEVELOPMENT", "true");
+        let vars =
+            [pair("DATABASE_URL", "postgresql://a"), pair("REDIS_URL", "redis://b"), development.clone()];
+        let config = Config::load(None, vars, []).unwrap();
+        assert_eq!(config.postgres_place().unwrap().url.reveal(), "postgresql://a");
+        assert_eq!(config.redis.unwrap().reveal(), "redis://b");
+        let error = Config::load(None, [pair("DATABASE_URL", "mysql://a"), development], []).unwrap_err();
+        assert!(error.to_string().starts_with("DATABASE_URL: "), "{error}");
+    }
+
+    #[test]
     fn a_file_has_sections() {
         let mut config = Config::new();
         config
