@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use taut::proto::{Message, Prepared};
-use taut::server::{BoxError, Outgoing, Refusal, Sent, SlowConsumer};
+use taut::server::{BoxError, Handle, Outgoing, Refusal, Sent, Server, SlowConsumer};
 use tokio::io::AsyncReadExt;
 
 use crate::support::*;
@@ -148,16 +148,22 @@ async fn a_handler_is_polled_for_what_it_waits_for_and_nothing_else() {
     assert_eq!(polls.load(Ordering::Relaxed), before + 20);
 }
 
-#[tokio::test(start_paused = true)]
-async fn urgent_messages_go_before_those_that_wait() {
+/// A client that reads late, and four messages on their way to it, each longer than what the transport takes.
+async fn crowded(lane: impl Fn(Outgoing) -> Outgoing) -> (Server, Client, Handle) {
     let server = server(quiet().write_buffer(1)).detached();
-    let mut client = connect_to(&server, "ws://a/", 500, |request| request).await.unwrap();
+    let client = connect_to(&server, "ws://a/", 500, |request| request).await.unwrap();
     settle().await;
     let handle = server.registry().list()[0].clone();
     for number in 0..4 {
-        handle.send_text(format!("{number}{}", ".".repeat(600))).unwrap();
+        handle.queue(lane(Outgoing::text(format!("{number}{}", ".".repeat(600))))).unwrap();
         settle().await;
     }
+    (server, client, handle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_messages_go_before_those_that_wait() {
+    let (_server, mut client, handle) = crowded(|waiting| waiting).await;
     assert_eq!(handle.queue(Outgoing::text("urgent").urgent()), Ok(Sent::Queued));
     let mut order = String::new();
     for _ in 0..5 {
@@ -169,14 +175,7 @@ async fn urgent_messages_go_before_those_that_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_a_ping_goes_before_what_waits() {
-    let server = server(quiet().write_buffer(1)).detached();
-    let mut client = connect_to(&server, "ws://a/", 500, |request| request).await.unwrap();
-    settle().await;
-    let handle = server.registry().list()[0].clone();
-    for number in 0..4 {
-        handle.queue(Outgoing::text(format!("{number}{}", ".".repeat(600))).urgent()).unwrap();
-        settle().await;
-    }
+    let (_server, mut client, _) = crowded(Outgoing::urgent).await;
     client.send(Message::Ping("there?".into())).await.unwrap();
     settle().await;
     let mut order = String::new();
