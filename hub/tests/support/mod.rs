@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod program;
+pub(crate) mod proxy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
