@@ -16,16 +16,19 @@ use support::program::{Program, RedisServer};
 use support::proxy::Proxy;
 use support::{API_TOKEN, Peer, request};
 use taut::proto::Message;
+use tokio::sync::Barrier;
 use tokio::time::{sleep, timeout};
 
 const WRITERS: u64 = 16;
 const READERS: usize = 3;
 
 /// What all clients share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Run {
     /// Where nginx listens.
     address: String,
+    /// Passed once all writers and readers are in the room.
+    begins: Barrier,
     /// Messages that were acknowledged.
     done: AtomicU64,
     /// Connections that were welcomed.
@@ -39,6 +42,12 @@ struct Run {
 }
 
 impl Run {
+    fn new(address: String) -> Self {
+        let begins = Barrier::new(WRITERS as usize + READERS + 1);
+        let [done, connected, ended, again, recovered] = [const { AtomicU64::new(0) }; 5];
+        Self { address, begins, done, connected, ended, again, recovered }
+    }
+
     /// A connection to some node, after the welcome.
     async fn connect(&self, user: &str) -> Peer {
         loop {
@@ -99,21 +108,15 @@ async fn ask(peer: &mut Peer, message: &Value) -> Option<Value> {
 async fn write(run: Arc<Run>, writer: u64, messages: u64) -> Vec<(String, u64)> {
     let user = format!("w{writer}");
     let mut acknowledged = Vec::new();
-    let mut peer = None;
+    let mut peer = Some(enter(&run, &user).await);
+    run.begins.wait().await;
     for number in 0..messages {
         let id = format!("{writer}-{number}");
         let text = json!({ "id": id, "message_type": "text", "room": "r", "data": number });
         loop {
             let mut connected = match peer.take() {
                 Some(connected) => connected,
-                None => {
-                    let mut connected = run.connect(&user).await;
-                    let join = json!({ "id": "j", "message_type": "join", "room": "r" });
-                    match ask(&mut connected, &join).await {
-                        Some(answer) if answer["message_type"] == "join" => connected,
-                        _ => continue,
-                    }
-                }
+                None => enter(&run, &user).await,
             };
             let Some(answer) = ask(&mut connected, &text).await else {
                 count(&run.ended, 1);
@@ -134,11 +137,27 @@ async fn write(run: Arc<Run>, writer: u64, messages: u64) -> Vec<(String, u64)> 
     acknowledged
 }
 
+/// A connection that is in the room.
+async fn enter(run: &Run, user: &str) -> Peer {
+    loop {
+        let mut connected = run.connect(user).await;
+        let join = json!({ "id": "j", "message_type": "join", "room": "r" });
+        match ask(&mut connected, &join).await {
+            Some(answer) if answer["message_type"] == "join" => return connected,
+            _ => sleep(AGAIN).await,
+        }
+    }
+}
+
 /// Reads to this number, and recovers after every end, and after each that it brings about itself: ids in the order in
 /// which they came, the number before each.
 async fn read(run: Arc<Run>, reader: usize, last: u64, from: Value) -> Vec<(u64, String)> {
     let (mut position, mut seen) = (from, Vec::new());
     let user = format!("r{reader}");
+    // Until everybody is here, nothing is said.
+    let waiting = enter(&run, &user).await;
+    run.begins.wait().await;
+    drop(waiting);
     let heard =
         |message: &Value| (message["seq"].as_u64().unwrap(), message["id"].as_str().unwrap().to_owned());
     'connections: loop {
@@ -198,7 +217,7 @@ async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
         nodes.push(Program::start(&settings).await);
     }
     let proxy = Proxy::nginx(&nodes).await;
-    let run = Arc::new(Run { address: proxy.address.to_string(), ..Run::default() });
+    let run = Arc::new(Run::new(proxy.address.to_string()));
 
     let mut first = run.connect("first").await;
     let page = ask(&mut first, &json!({ "id": "j", "message_type": "join", "room": "r" })).await.unwrap();
@@ -209,9 +228,10 @@ async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
         (0..READERS).map(|reader| tokio::spawn(read(run.clone(), reader, last, from.clone()))).collect();
     let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(run.clone(), writer, each))).collect();
 
-    until(&run.done, last / 4).await;
+    run.begins.wait().await;
     let spread = connections(&nodes).await;
-    assert!(spread.iter().all(|connections| *connections > 0), "{spread:?}");
+    assert!(spread.iter().all(|connections| *connections > 1), "{spread:?}");
+    until(&run.done, last / 4).await;
     let killed = nodes.remove(1);
     let (address, api) = (killed.address.clone(), killed.api.to_string());
     drop(killed);
@@ -237,7 +257,7 @@ async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
     }
     assert!(run.ended.load(Ordering::Relaxed) > 0, "nobody was with the node that was killed");
     eprintln!(
-        "{last} messages, {WRITERS} writers, {READERS} readers, first at {spread:?}: {:?}, {run:?}",
+        "{last} messages, {WRITERS} writers, {READERS} readers, {spread:?} at the nodes: {:?}, {run:?}",
         began.elapsed()
     );
 }
