@@ -25,10 +25,9 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::bus::News;
-use crate::cluster::Cluster;
 use crate::config::Secret;
-use crate::envelope::{Envelope, is_id, is_room, is_user};
-use crate::hub::{Hub, Target, User, close_code};
+use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user};
+use crate::hub::{Hub, Target, close_code};
 use crate::pages;
 pub use error::ApiError;
 
@@ -152,18 +151,20 @@ async fn guard(State(api): Shared, request: Request, next: Next) -> Response {
 
 async fn online(State(api): Shared, part: Result<Query<Part>, QueryRejection>) -> Answer {
     let Query(part) = part?;
-    let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    let everybody = api.hub.everybody();
-    for user in everybody.iter().filter_map(|handle| handle.get::<User>()) {
-        *users.entry(user.0.clone()).or_default() += 1;
-    }
-    let (total, connections) = (users.len(), everybody.len());
+    let users = api.hub.online.places_of(TO_ALL);
+    let (total, nodes) = (users.len(), api.hub.nodes());
     let (part, next) = part.of(users);
     let users: Vec<_> = part
         .iter()
-        .map(|(user, connections)| json!({ "user_id": **user, "connections": connections }))
+        .map(|(user, at)| json!({ "user_id": **user, "connections": at.connections, "nodes": at.nodes }))
         .collect();
-    Ok(Json(json!({ "total": total, "connections": connections, "users": users, "next": next.as_deref() })))
+    Ok(Json(json!({
+        "total": total,
+        "nodes": nodes,
+        "connections": api.hub.everybody().len(),
+        "users": users,
+        "next": next.as_deref(),
+    })))
 }
 
 async fn stats(State(api): Shared) -> Answer {
@@ -175,7 +176,8 @@ async fn stats(State(api): Shared) -> Answer {
         (reason, count)
     });
     Ok(Json(json!({
-        "nodes": hub.cluster.as_ref().map_or(1, Cluster::len),
+        "nodes": hub.nodes(),
+        "users_of_all_nodes": hub.online.places_of(TO_ALL).len(),
         "uptime_seconds": hub.since.elapsed().as_secs(),
         "connections": metrics.connections.get(),
         "users": metrics.users.get(),

@@ -125,12 +125,11 @@ pub(crate) fn moved(
     let mut left: Vec<Place> = left.into_iter().map(|(room, user)| (room.into(), user.into())).collect();
     if anew {
         let stays: HashSet<&Place> = came.iter().collect();
-        left.extend(hub.presence.at_node(&node).into_iter().filter(|place| !stays.contains(place)));
+        left.extend(hub.at_node(&node).into_iter().filter(|place| !stays.contains(place)));
     }
     for (places, is_there) in [(&left, false), (&came, true)] {
-        for (room, user) in places {
-            let (change, number) = hub.presence.elsewhere(&node, room, user, is_there);
-            hub.announce(room, user, change, number);
+        for place in places {
+            hub.hear_of(&node, place, is_there);
         }
     }
 }
@@ -177,7 +176,7 @@ async fn catch_up(hub: &Hub, cluster: &Cluster) -> Result<(), BusError> {
         asked?;
     }
     if cluster.is_behind.swap(false, Ordering::AcqRel) {
-        let came = hub.presence.here().iter().map(owned).collect();
+        let came = hub.here().iter().map(owned).collect();
         // Moves that wait are told again, behind this, and end as they are here.
         hub.bus.send(News::Moved { node: cluster.name.clone(), anew: true, came, left: Vec::new() }).await?;
     }
@@ -203,9 +202,8 @@ async fn beat(hub: &Hub, cluster: &Cluster) -> Result<(), BusError> {
     };
     for node in gone {
         tracing::warn!(node = &*node, "a node is gone");
-        for (room, user) in hub.presence.at_node(&node) {
-            let (change, number) = hub.presence.elsewhere(&node, &room, &user, false);
-            hub.announce(&room, &user, change, number);
+        for place in hub.at_node(&node) {
+            hub.hear_of(&node, &place, false);
         }
     }
     Ok(())

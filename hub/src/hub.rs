@@ -15,7 +15,7 @@ use crate::bus::{Bus, News};
 use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
-use crate::presence::{Change, Presence};
+use crate::presence::{Change, Place, Presence};
 use crate::store::{Appended, Fed, Store, StoreError};
 
 /// A hub: what all connections of a node share.
@@ -27,6 +27,8 @@ pub struct Hub {
     pub(crate) rules: ClientRules,
     pub(crate) metrics: Metrics,
     pub(crate) presence: Presence,
+    /// Who has a connection to any node, as in a room of all.
+    pub(crate) online: Presence,
     pub(crate) since: Instant,
     /// `None` if there is no other node.
     pub(crate) cluster: Option<Cluster>,
@@ -91,6 +93,7 @@ impl Hub {
             rules,
             metrics: Metrics::new(),
             presence: Presence::default(),
+            online: Presence::default(),
             since: Instant::now(),
             registry: OnceLock::new(),
         }
@@ -197,6 +200,11 @@ impl Hub {
         self.registry.get().map(|registry| registry.members(&inbox(user))).unwrap_or_default()
     }
 
+    /// How many nodes the hub has.
+    pub(crate) fn nodes(&self) -> usize {
+        self.cluster.as_ref().map_or(1, Cluster::len)
+    }
+
     /// All authenticated connections of this node.
     pub(crate) fn everybody(&self) -> Arc<Vec<Handle>> {
         self.registry.get().map(|registry| registry.members(TO_ALL)).unwrap_or_default()
@@ -208,8 +216,8 @@ impl Hub {
 
     /// Who came to a room, or left it.
     pub(crate) fn on_room(&self, event: &RoomEvent) {
-        // The streams of users and of all are nobody's rooms.
-        if event.room.starts_with(['@', '*']) {
+        // The streams of users are nobody's rooms; in that of all is who is online.
+        if event.room.starts_with('@') {
             return;
         }
         let Some(user) = event.connection.get::<User>() else { return };
@@ -219,13 +227,34 @@ impl Hub {
                 cluster.moved((event.room.clone(), user.0.clone()), is_here);
             }
         };
-        let (change, number) = self.presence.change(&event.room, &user.0, by, told);
+        let (change, number) = self.presence_in(&event.room).change(&event.room, &user.0, by, told);
         self.announce(&event.room, &user.0, change, number);
     }
 
+    /// Another node says that a user is there, or is not.
+    pub(crate) fn hear_of(&self, node: &Arc<str>, (room, user): &Place, is_there: bool) {
+        let (change, number) = self.presence_in(room).elsewhere(node, room, user, is_there);
+        self.announce(room, user, change, number);
+    }
+
+    /// Who is at another node: in rooms, and online at all.
+    pub(crate) fn at_node(&self, node: &str) -> Vec<Place> {
+        [self.presence.at_node(node), self.online.at_node(node)].concat()
+    }
+
+    /// Who is here, for the other nodes.
+    pub(crate) fn here(&self) -> Vec<Place> {
+        [self.presence.here(), self.online.here()].concat()
+    }
+
+    fn presence_in(&self, room: &str) -> &Presence {
+        if room == TO_ALL { &self.online } else { &self.presence }
+    }
+
     /// Tells those of a room who are here what happened to it.
-    pub(crate) fn announce(&self, room: &str, user: &str, change: Change, number: usize) {
+    fn announce(&self, room: &str, user: &str, change: Change, number: usize) {
         let message_type = match change {
+            _ if room == TO_ALL => return,
             _ if number > self.rules.announced_users => return,
             Change::Came => "user_joined",
             Change::Went => "user_left",

@@ -13,12 +13,15 @@ pub mod envelope;
 pub mod hub;
 pub mod listen;
 pub mod metrics;
+pub mod options;
 pub mod secret;
 pub mod serve;
 pub mod store;
 pub mod stress;
+pub mod token;
 
 mod cluster;
+mod exit;
 mod pages;
 mod presence;
 mod session;

@@ -12,23 +12,15 @@ use taut::server::{BoxError, Compression, Config, Connection, Handle, Origins, O
 
 use crate::connect::form::{Printed, hex};
 use crate::envelope::timestamp;
+use crate::options::EndOptions;
 
 /// The command line of `taut listen`.
 #[derive(Args, Clone, Debug)]
 #[non_exhaustive]
 pub struct Arguments {
-    /// Where to listen; port 0 for any that is free.
-    #[arg(default_value = "127.0.0.1:9001", value_name = "ADDRESS:PORT")]
-    pub address: String,
-    /// Agrees to compression.
-    #[arg(long)]
-    pub deflate: bool,
-    /// The largest message in bytes.
-    #[arg(long, value_name = "BYTES")]
-    pub max_message: Option<usize>,
-    /// A subprotocol that is spoken; of several, the first that a client offers.
-    #[arg(long = "subprotocol", value_name = "NAME")]
-    pub subprotocols: Vec<String>,
+    /// Where it listens, and what it agrees to.
+    #[command(flatten)]
+    pub end: EndOptions,
     /// When each message came.
     #[arg(long)]
     pub timestamps: bool,
@@ -48,11 +40,12 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> io::Result<()> {
-    let compression = if arguments.deflate { Compression::Takeover } else { Compression::Off };
+    let end = arguments.end;
+    let compression = if end.deflate { Compression::Takeover } else { Compression::Off };
     // It knows no users: there is nothing that a page of another site could do in the name of one.
-    let mut config = Config::new().address(arguments.address).origins(Origins::any());
-    config = config.compression(compression).subprotocols(arguments.subprotocols);
-    if let Some(bytes) = arguments.max_message {
+    let mut config = Config::new().address(end.address).origins(Origins::any());
+    config = config.compression(compression).subprotocols(end.subprotocols);
+    if let Some(bytes) = end.max_message {
         config = config.max_message(bytes);
     }
     let timestamps = arguments.timestamps;

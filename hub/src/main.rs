@@ -31,7 +31,9 @@ enum Command {
     /// Shows what connections say, and sends what is typed to all of them.
     Listen(taut_hub::listen::Arguments),
     /// Sends back what comes.
-    Echo(taut_hub::echo::Arguments),
+    Echo(taut_hub::options::EndOptions),
+    /// Makes a token, for development and scripts.
+    Token(taut_hub::token::Arguments),
     /// Puts load on a WebSocket server, and measures it.
     Stress(Box<taut_hub::stress::Arguments>),
 }
@@ -71,6 +73,7 @@ async fn main() -> ExitCode {
         Command::Connect(arguments) => return taut_hub::connect::run(*arguments).await.into(),
         Command::Listen(arguments) => return taut_hub::listen::run(arguments).await,
         Command::Echo(arguments) => return taut_hub::echo::run(arguments).await,
+        Command::Token(arguments) => return taut_hub::token::run(&arguments).into(),
         Command::Stress(arguments) => return taut_hub::stress::run(*arguments).await,
     };
     match run(arguments).await {

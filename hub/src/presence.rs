@@ -29,6 +29,15 @@ pub(crate) enum Change {
     Nothing,
 }
 
+/// Where a user is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    /// Connections of this node.
+    pub(crate) connections: usize,
+    /// Nodes, with this one.
+    pub(crate) nodes: usize,
+}
+
 /// A room and a user.
 pub(crate) type Place = (Arc<str>, Arc<str>);
 
@@ -94,6 +103,13 @@ impl Presence {
         (names, number)
     }
 
+    /// All users of a room by name, and where each is.
+    pub(crate) fn places_of(&self, room: &str) -> BTreeMap<Arc<str>, Whereabouts> {
+        let rooms = self.rooms();
+        let users = rooms.get(room).into_iter().flatten().filter(|(_, places)| places.is_present());
+        users.map(|(user, places)| (user.clone(), places.whereabouts())).collect()
+    }
+
     /// All rooms by name, and how many users are in each.
     pub(crate) fn rooms_and_users(&self) -> BTreeMap<Arc<str>, usize> {
         self.rooms().iter().map(|(room, users)| (room.clone(), users.len())).collect()
@@ -120,6 +136,11 @@ impl Presence {
 }
 
 impl Places {
+    fn whereabouts(&self) -> Whereabouts {
+        let here = usize::try_from(self.here).unwrap_or(0);
+        Whereabouts { connections: here, nodes: self.elsewhere.len() + usize::from(here > 0) }
+    }
+
     fn is_present(&self) -> bool {
         self.here > 0 || !self.elsewhere.is_empty()
     }
@@ -183,6 +204,7 @@ mod tests {
         }
         changes.push(presence.change(&room, &user, -1, |_| {}).0);
         assert_eq!(presence.at_node("c"), [(room.clone(), user.clone())]);
+        assert_eq!(presence.places_of("r")[&user], Whereabouts { connections: 0, nodes: 1 });
         changes.push(presence.elsewhere(&c, &room, &user, false).0);
         let expected = [Change::Came, Change::Nothing, Change::Nothing, Change::Nothing, Change::Nothing];
         assert_eq!(changes, [&expected[..], &[Change::Nothing, Change::Went]].concat());

@@ -91,7 +91,10 @@ async fn who_is_here_is_told_in_parts() {
         peers.push(peer);
     }
     let (_, online) = api(&hub, "GET", "/ws/online?limit=2", Value::Null).await;
-    let first = json!([{ "user_id": "ana", "connections": 2 }, { "user_id": "bob", "connections": 1 }]);
+    let first = json!([
+        { "user_id": "ana", "connections": 2, "nodes": 1 },
+        { "user_id": "bob", "connections": 1, "nodes": 1 },
+    ]);
     assert_eq!((&online["total"], &online["users"], &online["next"]), (&json!(3), &first, &json!("bob")));
     let (_, online) = api(&hub, "GET", "/ws/online?limit=2&after=bob", Value::Null).await;
     assert_eq!((online["users"].as_array().unwrap().len(), &online["next"]), (1, &Value::Null));

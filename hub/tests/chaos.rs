@@ -1,45 +1,65 @@
-//! Three nodes, of which one is killed, and Redis or PostgreSQL with them, while messages are numbered: none that was
-//! acknowledged is missing, and none comes twice. `TAUT_TEST_MESSAGES` says how many; a million takes a release build and minutes.
+//! Three nodes behind nginx, of which one is killed, and Redis or PostgreSQL with them, while messages are numbered: none
+//! that was acknowledged is missing, and none comes twice. `TAUT_TEST_MESSAGES` says how many; a million takes a release
+//! build and minutes.
 
 #![cfg(unix)]
 
 mod support;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::Peer;
 use support::postgres::PostgresServer;
 use support::program::{Behind, Program, RedisServer};
+use support::proxy::Proxy;
+use support::{API_TOKEN, Peer, request};
 use taut::proto::Message;
+use tokio::sync::Barrier;
 use tokio::time::{sleep, timeout};
 
 const WRITERS: u64 = 16;
 const READERS: usize = 3;
 
-/// Where the nodes are.
-#[derive(Clone)]
-struct Nodes(Arc<Mutex<Vec<String>>>);
+/// What all clients share.
+#[derive(Debug)]
+struct Run {
+    /// Where nginx listens.
+    address: String,
+    /// Passed once all writers and readers are in the room.
+    begins: Barrier,
+    /// Messages that were acknowledged.
+    done: AtomicU64,
+    /// Connections that were welcomed.
+    connected: AtomicU64,
+    /// Times at which the connection ended before the client did.
+    ended: AtomicU64,
+    /// Messages that were said again, as no answer came or it was not stored.
+    again: AtomicU64,
+    /// Messages that readers were given by recovery.
+    recovered: AtomicU64,
+}
 
-impl Nodes {
+impl Run {
+    fn new(address: String) -> Self {
+        let begins = Barrier::new(WRITERS as usize + READERS + 1);
+        let [done, connected, ended, again, recovered] = [const { AtomicU64::new(0) }; 5];
+        Self { address, begins, done, connected, ended, again, recovered }
+    }
+
     /// A connection to some node, after the welcome.
-    async fn connect(&self, place: &mut usize, user: &str) -> Peer {
+    async fn connect(&self, user: &str) -> Peer {
         loop {
-            *place += 1;
-            let address = {
-                let nodes = self.0.lock().unwrap();
-                nodes[*place % nodes.len()].clone()
-            };
             let query = format!("?user={user}");
             let connected = async {
-                let mut peer = Peer::connect_to(&address, &query, &[]).await.ok()?;
+                let mut peer = Peer::connect_to(&self.address, &query, &[]).await.ok()?;
                 let welcome = recv(&mut peer).await?;
                 (welcome["message_type"] == "system_message").then_some(peer)
             };
             if let Ok(Some(peer)) = timeout(PATIENCE, connected).await {
+                count(&self.connected, 1);
                 return peer;
             }
             sleep(AGAIN).await;
@@ -49,9 +69,13 @@ impl Nodes {
 
 /// The next message, as it comes; `None` at an end of any kind.
 async fn recv(peer: &mut Peer) -> Option<Value> {
+    recv_text(peer).await.map(|text| serde_json::from_str(&text).unwrap())
+}
+
+async fn recv_text(peer: &mut Peer) -> Option<String> {
     loop {
         match peer.0.recv().await {
-            Ok(Some(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+            Ok(Some(Message::Text(text))) => return Some(text.to_string()),
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return None,
         }
@@ -67,8 +91,13 @@ async fn ask(peer: &mut Peer, message: &Value) -> Option<Value> {
     send(peer, message.clone()).await?;
     let asked = timeout(PATIENCE, async {
         loop {
-            let answer = recv(peer).await?;
-            if answer["id"] == message["id"] && answer["message_type"] != "text" {
+            let text = recv_text(peer).await?;
+            // Most of a run is what others say.
+            if text.contains(r#""message_type":"text""#) && !text.contains(r#""messages":["#) {
+                continue;
+            }
+            let answer: Value = serde_json::from_str(&text).unwrap();
+            if answer["id"] == message["id"] {
                 return Some(answer);
             }
         }
@@ -77,47 +106,63 @@ async fn ask(peer: &mut Peer, message: &Value) -> Option<Value> {
 }
 
 /// Says all of its messages, each until it is acknowledged: the numbers that they got.
-async fn write(nodes: Nodes, writer: u64, messages: u64, done: Arc<AtomicU64>) -> Vec<(String, u64)> {
-    let (mut place, user) = (writer as usize, format!("w{writer}"));
+async fn write(run: Arc<Run>, writer: u64, messages: u64) -> Vec<(String, u64)> {
+    let user = format!("w{writer}");
     let mut acknowledged = Vec::new();
-    let mut peer = None;
+    let mut peer = Some(enter(&run, &user).await);
+    run.begins.wait().await;
     for number in 0..messages {
         let id = format!("{writer}-{number}");
         let text = json!({ "id": id, "message_type": "text", "room": "r", "data": number });
         loop {
             let mut connected = match peer.take() {
                 Some(connected) => connected,
-                None => {
-                    let mut connected = nodes.connect(&mut place, &user).await;
-                    let join = json!({ "id": "j", "message_type": "join", "room": "r" });
-                    match ask(&mut connected, &join).await {
-                        Some(answer) if answer["message_type"] == "join" => connected,
-                        _ => continue,
-                    }
-                }
+                None => enter(&run, &user).await,
             };
-            let Some(answer) = ask(&mut connected, &text).await else { continue };
+            let Some(answer) = ask(&mut connected, &text).await else {
+                count(&run.ended, 1);
+                count(&run.again, 1);
+                continue;
+            };
             peer = Some(connected);
             if answer["message_type"] == "ack" {
                 acknowledged.push((id, answer["seq"].as_u64().unwrap()));
-                done.fetch_add(1, Ordering::Relaxed);
+                count(&run.done, 1);
                 break;
             }
             assert_eq!(answer["data"]["code"], "not_stored");
+            count(&run.again, 1);
             sleep(AGAIN).await;
         }
     }
     acknowledged
 }
 
-/// Reads to this number, and recovers after every end: ids in the order in which they came, the number before each.
-async fn read(nodes: Nodes, reader: usize, last: u64, from: Value) -> Vec<(u64, String)> {
-    let (mut place, mut position, mut seen) = (reader, from, Vec::new());
+/// A connection that is in the room.
+async fn enter(run: &Run, user: &str) -> Peer {
+    loop {
+        let mut connected = run.connect(user).await;
+        let join = json!({ "id": "j", "message_type": "join", "room": "r" });
+        match ask(&mut connected, &join).await {
+            Some(answer) if answer["message_type"] == "join" => return connected,
+            _ => sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Reads to this number, and recovers after every end, and after each that it brings about itself: ids in the order in
+/// which they came, the number before each.
+async fn read(run: Arc<Run>, reader: usize, last: u64, from: Value) -> Vec<(u64, String)> {
+    let (mut position, mut seen) = (from, Vec::new());
     let user = format!("r{reader}");
+    // Until everybody is here, nothing is said.
+    let waiting = enter(&run, &user).await;
+    run.begins.wait().await;
+    drop(waiting);
     let heard =
         |message: &Value| (message["seq"].as_u64().unwrap(), message["id"].as_str().unwrap().to_owned());
     'connections: loop {
-        let mut peer = nodes.connect(&mut place, &user).await;
+        let mut peer = run.connect(&user).await;
         loop {
             let data = json!({ "after": position });
             let join = json!({ "id": "j", "message_type": "join", "room": "r", "data": data });
@@ -127,15 +172,22 @@ async fn read(nodes: Nodes, reader: usize, last: u64, from: Value) -> Vec<(u64, 
                 continue;
             }
             assert_eq!(page["data"]["recovered"], true);
-            seen.extend(page["data"]["messages"].as_array().unwrap().iter().map(heard));
+            let messages = page["data"]["messages"].as_array().unwrap();
+            count(&run.recovered, messages.len() as u64);
+            seen.extend(messages.iter().map(heard));
             position["seq"] = page["seq"].clone();
             if page["data"]["more"] == false {
                 break;
             }
         }
+        let leaves = seen.len() as u64 + last / STAYS;
         loop {
             if seen.last().is_some_and(|(seq, _)| *seq >= last) {
                 return seen;
+            }
+            if seen.len() as u64 >= leaves {
+                // Without a Close, as when a network is gone.
+                continue 'connections;
             }
             let Some(message) = recv(&mut peer).await else { break };
             if message["message_type"] == "text" {
@@ -143,6 +195,7 @@ async fn read(nodes: Nodes, reader: usize, last: u64, from: Value) -> Vec<(u64, 
                 seen.push(heard(&message));
             }
         }
+        count(&run.ended, 1);
     }
 }
 
@@ -165,36 +218,39 @@ async fn run<B: Behind>() {
         "auth.development=true".to_owned(),
         format!("history.messages={}", last.min(100_000)),
         "server.max_connections_from_one=1000".to_owned(),
+        "server.trusted_proxies=127.0.0.1".to_owned(),
     ];
     settings.extend(behind.settings().iter().map(|(name, value)| format!("{name}={value}")));
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let mut programs = Vec::new();
+    let mut nodes = Vec::new();
     for _ in 0..3 {
-        programs.push(Program::start(&settings).await);
+        nodes.push(Program::start(&settings).await);
     }
-    let addresses = programs.iter().map(|program| program.address.clone()).collect();
-    let nodes = Nodes(Arc::new(Mutex::new(addresses)));
-    let done = Arc::new(AtomicU64::new(0));
+    let proxy = Proxy::nginx(&nodes).await;
+    let run = Arc::new(Run::new(proxy.address.to_string()));
 
-    let mut first = nodes.connect(&mut 0, "first").await;
+    let mut first = run.connect("first").await;
     let page = ask(&mut first, &json!({ "id": "j", "message_type": "join", "room": "r" })).await.unwrap();
     let from = json!({ "epoch": page["data"]["epoch"], "seq": 0 });
     drop(first);
     let began = Instant::now();
     let readers: Vec<_> =
-        (0..READERS).map(|reader| tokio::spawn(read(nodes.clone(), reader, last, from.clone()))).collect();
-    let writers: Vec<_> =
-        (0..WRITERS).map(|writer| tokio::spawn(write(nodes.clone(), writer, each, done.clone()))).collect();
+        (0..READERS).map(|reader| tokio::spawn(read(run.clone(), reader, last, from.clone()))).collect();
+    let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(run.clone(), writer, each))).collect();
 
-    until(&done, last / 4).await;
-    drop(programs.remove(1));
-    until(&done, last / 2).await;
+    run.begins.wait().await;
+    let spread = connections(&nodes).await;
+    assert!(spread.iter().all(|connections| *connections > 1), "{spread:?}");
+    until(&run.done, last / 4).await;
+    let killed = nodes.remove(1);
+    let (address, api) = (killed.address.clone(), killed.api.to_string());
+    drop(killed);
+    until(&run.done, last / 2).await;
     behind.kill();
     sleep(AGAIN).await;
     behind.again().await;
-    let new = Program::start(&settings).await;
-    nodes.0.lock().unwrap()[1].clone_from(&new.address);
-    programs.push(new);
+    // nginx knows the node by its address.
+    nodes.insert(1, Program::start_at(&address, &api, &settings).await);
 
     let mut numbers = HashMap::new();
     for writer in writers {
@@ -209,7 +265,22 @@ async fn run<B: Behind>() {
             assert_eq!((expected, Some(id)), (*seq, numbers.get(seq)));
         }
     }
-    eprintln!("{last} messages, {WRITERS} writers, {READERS} readers: {:?}", began.elapsed());
+    assert!(run.ended.load(Ordering::Relaxed) > 0, "nobody was with the node that was killed");
+    eprintln!(
+        "{last} messages, {WRITERS} writers, {READERS} readers, {spread:?} at the nodes: {:?}, {run:?}",
+        began.elapsed()
+    );
+}
+
+/// How many connections each node has.
+async fn connections(nodes: &[Program]) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for node in nodes {
+        let (_, _, stats) = request(node.api, "GET", "/ws/stats", Some(API_TOKEN), "").await;
+        let stats: Value = serde_json::from_str(&stats).unwrap();
+        numbers.push(stats["connections"].as_u64().unwrap());
+    }
+    numbers
 }
 
 async fn until(done: &AtomicU64, number: u64) {
@@ -218,5 +289,12 @@ async fn until(done: &AtomicU64, number: u64) {
     }
 }
 
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// Of how many parts of the run a connection of a reader lives for one.
+const STAYS: u64 = 20;

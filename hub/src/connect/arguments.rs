@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::filter::Filter;
+use crate::options::ClientOptions;
+use crate::token::Signing;
 
 /// The command line of `taut connect`. Values that are secret may be `@FILE`, the content of a file: others see what is on
 /// a command line.
@@ -18,20 +20,15 @@ pub struct Arguments {
     #[arg(value_name = "URL")]
     pub url: String,
 
-    /// A field of the request. @FILE: from a file.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", help_heading = "Request")]
-    pub headers: Vec<String>,
-    /// The Origin of the request.
-    #[arg(long, help_heading = "Request")]
-    pub origin: Option<String>,
-    /// A subprotocol to offer; of several, the preferred first.
-    #[arg(long = "subprotocol", value_name = "NAME", help_heading = "Request")]
-    pub subprotocols: Vec<String>,
+    /// The request, and whom TLS trusts.
+    #[command(flatten)]
+    pub client: ClientOptions,
     /// A token for Authorization: Bearer. @FILE: from a file.
-    #[arg(long, value_name = "TOKEN", help_heading = "Request")]
+    #[arg(long, value_name = "TOKEN", conflicts_with = "username", help_heading = "Request")]
     pub bearer: Option<String>,
     /// User and password for Authorization: Basic. @FILE: from a file.
-    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "bearer", help_heading = "Request")]
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with_all = ["bearer", "username"],
+        help_heading = "Request")]
     pub basic: Option<String>,
     /// A cookie. @FILE: from a file.
     #[arg(long = "cookie", value_name = "NAME=VALUE", help_heading = "Request")]
@@ -43,31 +40,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0, value_name = "TIMES", help_heading = "Request")]
     pub redirects: usize,
 
-    /// For development: comes as this user; with --key by a token that is made here, else by ?user= of the URL.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["bearer", "basic"], help_heading = "Own token")]
-    pub username: Option<String>,
-    /// The user's address in the token.
-    #[arg(long, requires = "key", help_heading = "Own token")]
-    pub email: Option<String>,
-    /// The file with the secret, or the private key, that signs the token.
-    #[arg(long, value_name = "FILE", requires = "username", help_heading = "Own token")]
-    pub key: Option<PathBuf>,
-    /// How the token is signed: HS256, RS256, ES256 or EdDSA.
-    #[arg(long, default_value = "HS256", value_name = "NAME", help_heading = "Own token")]
-    pub algorithm: String,
-    /// A further claim of the token; what is not JSON is a string.
-    #[arg(long = "claim", value_name = "NAME=VALUE", requires = "key", help_heading = "Own token")]
-    pub claims: Vec<String>,
+    /// For development: with a user and a key comes by a token that is made here, with a user alone by ?user= of the URL.
+    #[command(flatten)]
+    pub signing: Signing,
 
-    /// Trusts the authorities in this file (PEM), and no others.
-    #[arg(long, value_name = "FILE", help_heading = "Network")]
-    pub ca: Option<PathBuf>,
-    /// INSECURE: accepts any certificate of anyone. Whoever is on the way can read and change everything.
-    #[arg(long, conflicts_with = "ca", help_heading = "Network")]
-    pub dangerous_accept_any_certificate: bool,
-    /// The name that the server's certificate has to be for, instead of the URL's host.
-    #[arg(long, value_name = "NAME", help_heading = "Network")]
-    pub server_name: Option<String>,
     /// A proxy: http://, https://, socks5:// or socks5h://. Default: as the environment says.
     #[arg(long, value_name = "URL", help_heading = "Network")]
     pub proxy: Option<String>,

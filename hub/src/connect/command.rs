@@ -22,7 +22,7 @@ pub(super) enum Action {
     ShowFrames(bool),
     ShowStats,
     /// The input is wrong, or cannot be read.
-    Fail(super::exit::Failure),
+    Fail(crate::exit::Failure),
 }
 
 /// What a line asks for.

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 
 use super::arguments::{Arguments, Form};
 use super::command::Action;
-use super::exit::{Exit, Failure};
 use super::form::{from_base64, from_hex};
 use super::record::{Entry, Way};
+use crate::exit::{Exit, Failure};
 
 /// What is to be done, in order; it comes from a thread, since the runtime would wait for a read to end.
 #[derive(Debug)]

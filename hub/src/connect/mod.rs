@@ -5,7 +5,6 @@
 mod above;
 mod arguments;
 mod command;
-mod exit;
 mod filter;
 pub(crate) mod form;
 mod input;
@@ -19,7 +18,6 @@ mod signals;
 mod stats;
 mod tap;
 mod terminal;
-mod token;
 
 use std::io::{IsTerminal, stdin, stdout};
 use std::sync::Arc;
@@ -27,9 +25,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+pub use crate::exit::Exit;
+use crate::exit::Failure;
 pub use arguments::{Arguments, Form};
-pub use exit::Exit;
-use exit::Failure;
 pub use filter::Filter;
 use form::Printed;
 use input::Input;
@@ -54,7 +52,7 @@ pub async fn run(arguments: Arguments) -> Exit {
 async fn converse(arguments: &Arguments) -> Result<Exit, Failure> {
     let output = Arc::new(Output::new(arguments));
     let session = Session::new(arguments, output.clone())?;
-    if arguments.dangerous_accept_any_certificate {
+    if arguments.client.dangerous_accept_any_certificate {
         output.note(
             "INSECURE: any certificate is accepted, so that anyone on the way can read and change everything",
         );

@@ -2,18 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::read_to_string;
-use std::path::Path;
+use std::time::Duration;
 
 use taut::proto::{Config, Deflate};
-use taut::tokio::rustls::pki_types::CertificateDer;
-use taut::tokio::rustls::pki_types::pem::PemObject;
-use taut::tokio::{Client, Options, Proxy, Tls};
+use taut::tokio::{Client, Options, Proxy};
 
 use super::arguments::Arguments;
-use super::exit::{Exit, Failure};
 use super::form::percent_encoded;
-use super::token::minted;
+use crate::exit::Failure;
+use crate::options::revealed;
 
 /// Where to, and how.
 #[derive(Clone, Debug)]
@@ -27,20 +24,8 @@ pub(super) struct Way {
 impl Way {
     pub(super) fn new(arguments: &Arguments) -> Result<Self, Failure> {
         let options = options(arguments);
-        let mut client = Client::new().options(options).max_redirects(arguments.redirects);
-        for header in &arguments.headers {
-            let header = revealed(header)?;
-            let (name, value) = header
-                .split_once(':')
-                .ok_or_else(|| Failure::usage("--header is \"NAME: VALUE\", with a colon"))?;
-            client = client.field(name.trim(), value.trim()).map_err(usage)?;
-        }
-        if let Some(origin) = &arguments.origin {
-            client = client.origin(origin).map_err(usage)?;
-        }
-        for name in &arguments.subprotocols {
-            client = client.subprotocol(name).map_err(usage)?;
-        }
+        let client = Client::new().options(options).max_redirects(arguments.redirects);
+        let mut client = arguments.client.applied(client)?;
         let cookies: Result<Vec<_>, _> = arguments.cookies.iter().map(|cookie| revealed(cookie)).collect();
         let cookies = cookies?.join("; ");
         if !cookies.is_empty() {
@@ -59,7 +44,7 @@ impl Way {
         if let Some(token) = &arguments.token {
             uri = with_query(uri, "token", &revealed(token)?);
         }
-        match (minted(arguments)?, &arguments.username) {
+        match (arguments.signing.token(HOUR)?, &arguments.signing.username) {
             (Some(token), _) => client = client.bearer(&token).map_err(usage)?,
             (None, Some(user)) => uri = with_query(uri, "user", user),
             (None, None) => {}
@@ -68,9 +53,6 @@ impl Way {
             Some(proxy) => client.proxy(Proxy::parse(proxy).map_err(usage)?),
             None => client.proxy_from_environment().map_err(usage)?,
         };
-        if let Some(tls) = tls(arguments)? {
-            client = client.tls(tls)?;
-        }
         // Nobody waits for a server to learn that the command line is wrong.
         client.request(&uri).map_err(usage)?;
         Ok(Self { client, options, uri })
@@ -88,45 +70,6 @@ fn options(arguments: &Arguments) -> Options {
         options = options.ping_interval(interval);
     }
     options
-}
-
-fn tls(arguments: &Arguments) -> Result<Option<Tls>, Failure> {
-    let mut tls = Tls::new();
-    let mut is_set = false;
-    if let Some(path) = &arguments.ca {
-        tls = tls.roots(certificates(path)?);
-        is_set = true;
-    }
-    if arguments.dangerous_accept_any_certificate {
-        tls = tls.dangerous_accept_any_certificate();
-        is_set = true;
-    }
-    if let Some(name) = &arguments.server_name {
-        tls = tls.server_name(name);
-        is_set = true;
-    }
-    Ok(is_set.then_some(tls))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found =
-        found.map_err(|error| Failure::new(Exit::Failed, format!("--ca {}: {error}", path.display())))?;
-    if found.is_empty() {
-        return Err(Failure::usage(format!(
-            "--ca {}: there is no certificate in it, as PEM",
-            path.display()
-        )));
-    }
-    Ok(found)
-}
-
-/// What is behind `@FILE`, without the white space around it, or the text itself.
-fn revealed(text: &str) -> Result<String, Failure> {
-    let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
-    let content =
-        read_to_string(path).map_err(|error| Failure::new(Exit::Failed, format!("{path}: {error}")))?;
-    Ok(content.trim().to_owned())
 }
 
 fn with_scheme(url: &str) -> String {
@@ -157,6 +100,9 @@ fn with_query(uri: String, name: &str, value: &str) -> String {
 fn usage(error: impl std::fmt::Display) -> Failure {
     Failure::usage(error.to_string())
 }
+
+/// How long an own token is good.
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -12,11 +12,11 @@ use taut::proto::Message;
 
 use super::above::{Above, Printer};
 use super::arguments::{Arguments, Form};
-use super::exit::{Exit, Failure};
 use super::filter::Filter;
 use super::form::{Printed, base64, hex};
 use super::tap::{Direction, Passed, name};
 use crate::envelope::timestamp;
+use crate::exit::{Exit, Failure};
 
 /// Shows what happens.
 pub(super) struct Output {

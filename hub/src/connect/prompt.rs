@@ -19,7 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::above::Printer;
 use super::command::{Action, COMMANDS, Line, help};
-use super::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 
 /// Reads lines in a thread of its own until the person ends it, and gives what writes above the prompt.
 pub(super) fn start(history: Option<PathBuf>, actions: Sender<Action>) -> Result<Printer, Failure> {

@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::arguments::Arguments;
 use super::command::{Action, file};
-use super::exit::{Exit, Failure};
 use super::form::Printed;
 use super::input::Input;
 use super::network::Way;
@@ -28,6 +27,7 @@ use super::record::{self, Record};
 use super::signals::Signals;
 use super::stats::Stats;
 use super::tap::{Direction, Tap, Wire};
+use crate::exit::{Exit, Failure};
 
 /// A conversation with a server.
 pub(super) struct Session<'a> {

@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use super::payload::SMALLEST;
 use crate::config::read_time;
+use crate::options::ClientOptions;
+use crate::token::A_TIME;
 
 /// `taut stress`: a test of a server's load.
 #[derive(Args, Clone, Debug)]
@@ -65,27 +67,11 @@ pub struct Arguments {
     /// How many connections of a slow-reader test send and do not read.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) slow_readers: u32,
-    /// A header field of each handshake, "Name: value".
-    #[arg(long = "header", value_name = "FIELD", value_parser = field)]
-    pub(super) headers: Vec<(String, String)>,
-    /// A subprotocol to offer.
-    #[arg(long = "subprotocol", value_name = "NAME")]
-    pub(super) subprotocols: Vec<String>,
-    /// The Origin of each handshake.
-    #[arg(long, value_name = "ORIGIN")]
-    pub(super) origin: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientOptions,
     /// A file of bearer tokens, one a line; connections take them in turn. TAUT_STRESS_TOKEN has a single one.
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Trusts the authorities in this file (PEM), and no others.
-    #[arg(long, value_name = "FILE")]
-    pub(super) ca: Option<PathBuf>,
-    /// Accepts any certificate of anyone. For experiments.
-    #[arg(long)]
-    pub(super) insecure: bool,
-    /// The name that the certificate has to be for, instead of the URL's host.
-    #[arg(long, value_name = "NAME")]
-    pub(super) server_name: Option<String>,
     /// Writes the results as JSON.
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
@@ -145,7 +131,7 @@ impl TestType {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    read_time(text).ok_or_else(|| "a time is a number and its unit: 500ms, 10s, 5m, 1h".to_owned())
+    read_time(text).ok_or_else(|| A_TIME.to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -158,11 +144,6 @@ fn size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| {
         format!("a message has {SMALLEST} to {LARGEST} bytes: it says who sent it, and its number")
     })
-}
-
-fn field(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a field is \"Name: value\"")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// The longest message in bytes: each connection holds some.

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use taut::proto::handshake::HandshakeError;
 use taut::proto::{Config, Deflate, Message};
-use taut::tokio::rustls::pki_types::CertificateDer;
-use taut::tokio::rustls::pki_types::pem::PemObject;
-use taut::tokio::{Client, NetworkStream, Tls, WebSocket};
+use taut::tokio::{Client, NetworkStream, WebSocket};
 use taut::{Error, Options};
 
 use super::plan::Plan;
@@ -35,18 +33,8 @@ impl Target {
         let config = Config::new().max_queued(held + (1 << 20)).max_message(longest).max_frame(longest);
         let options = Options::new().config(config).handshake_timeout(plan.timeout);
         let options = options.deflate(arguments.deflate.then(Deflate::new));
-        let mut client =
-            Client::new().options(options).allow_simultaneous(true).attempt_timeout(plan.timeout);
-        for (name, value) in &arguments.headers {
-            client = client.field(name, value).map_err(|error| format!("--header {name}: {error}"))?;
-        }
-        for name in &arguments.subprotocols {
-            client = client.subprotocol(name).map_err(|error| format!("--subprotocol {name}: {error}"))?;
-        }
-        if let Some(origin) = &arguments.origin {
-            client = client.origin(origin).map_err(|error| format!("--origin: {error}"))?;
-        }
-        client = client.tls(tls(arguments)?).map_err(|error| error.to_string())?;
+        let client = Client::new().options(options).allow_simultaneous(true).attempt_timeout(plan.timeout);
+        let client = arguments.client.applied(client).map_err(|failure| failure.text)?;
         let url = arguments.url.clone();
         client.request(&url.replace(NUMBER, "0")).map_err(|error| format!("{url}: {error}"))?;
         let tokens = tokens(arguments.token_file.as_deref())?;
@@ -97,26 +85,6 @@ pub(super) fn closed(socket: &Socket) -> (String, String) {
 /// Whether this is the Close of the server.
 pub(super) const fn is_close(message: &Message) -> bool {
     matches!(message, Message::Close(_))
-}
-
-fn tls(arguments: &Arguments) -> Result<Tls, String> {
-    let mut tls = Tls::new();
-    if let Some(path) = &arguments.ca {
-        let roots: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect());
-        let roots = roots.map_err(|error| format!("--ca {}: {error}", path.display()))?;
-        if roots.is_empty() {
-            return Err(format!("--ca {}: there is no certificate in it", path.display()));
-        }
-        tls = tls.roots(roots);
-    }
-    if arguments.insecure {
-        tls = tls.dangerous_accept_any_certificate();
-    }
-    Ok(match &arguments.server_name {
-        Some(name) => tls.server_name(name),
-        None => tls,
-    })
 }
 
 fn tokens(file: Option<&Path>) -> Result<Vec<String>, String> {

@@ -444,7 +444,7 @@ async fn tls_is_checked_unless_told_otherwise() {
     let run = stress(&url, arguments).await;
     assert_eq!(run.status, 2);
     assert!(run.error.contains("no TLS"), "{}", run.error);
-    for trusting in ["--insecure", &format!("--ca {}", chain.path())] {
+    for trusting in ["--dangerous-accept-any-certificate", &format!("--ca {}", chain.path())] {
         let run = stress(&url, &format!("{arguments} {trusting}")).await;
         assert_eq!((run.status, run.number("/messages/received")), (0, 10.0), "{trusting}: {}", run.error);
     }

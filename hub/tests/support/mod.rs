@@ -5,6 +5,7 @@
 #[cfg(unix)]
 pub(crate) mod postgres;
 pub(crate) mod program;
+pub(crate) mod proxy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

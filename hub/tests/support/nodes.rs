@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use taut_hub::serve::Running;
 
 use crate::support::program::{Behind, Program};
-use crate::support::{self, Peer, api, claims, hub, token};
+use crate::support::{self, API_TOKEN, Peer, api, claims, hub, request, token};
 
 /// All of them, as tests.
 macro_rules! of_many_nodes {
@@ -281,7 +281,25 @@ pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {
         peer.ask(join("j", Value::Null)).await;
     }
     until_present(&mut watcher, json!(["ana", "watcher"])).await;
+    let online = async || {
+        let (_, _, online) = request(stays.api, "GET", "/ws/online", Some(API_TOKEN), "").await;
+        serde_json::from_str::<Value>(&online).unwrap()
+    };
+    let both = json!({
+        "total": 2,
+        "nodes": 2,
+        "connections": 1,
+        "users": [
+            { "user_id": "ana", "connections": 0, "nodes": 1 },
+            { "user_id": "watcher", "connections": 1, "nodes": 1 },
+        ],
+        "next": null,
+    });
+    assert_eq!(online().await, both);
     drop(dies);
     assert_eq!(watcher.next("user_left").await["from_user_id"], "ana");
     until_present(&mut watcher, json!(["watcher"])).await;
+    while online().await["total"] != 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

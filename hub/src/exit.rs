@@ -1,4 +1,4 @@
-//! How `taut connect` ends: codes for scripts, and sentences for people.
+//! How commands of a client end: codes for scripts, and sentences for people.
 
 #![forbid(unsafe_code)]
 
