@@ -200,11 +200,13 @@ async fn read(run: Arc<Run>, reader: usize, last: u64, from: Value) -> Vec<(u64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nginx, redis-server and PostgreSQL: .ci/run tests"]
 async fn nothing_acknowledged_is_missing_and_nothing_comes_twice() {
     run::<RedisServer>().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nginx, redis-server and PostgreSQL: .ci/run tests"]
 async fn nothing_acknowledged_is_missing_and_nothing_comes_twice_by_postgresql() {
     run::<PostgresServer>().await;
 }

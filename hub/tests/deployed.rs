@@ -85,6 +85,7 @@ async fn say(peer: &mut Peer, user: &str) -> Option<()> {
 const USERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 #[tokio::test]
+#[ignore = "needs nginx and HAProxy: .ci/run tests"]
 async fn nginx_is_in_front_of_three_nodes() {
     let redis = RedisServer::start(true).await;
     let nodes = nodes(&redis).await;
@@ -92,6 +93,7 @@ async fn nginx_is_in_front_of_three_nodes() {
 }
 
 #[tokio::test]
+#[ignore = "needs nginx and HAProxy: .ci/run tests"]
 async fn haproxy_is_in_front_of_three_nodes() {
     let redis = RedisServer::start(true).await;
     let nodes = nodes(&redis).await;

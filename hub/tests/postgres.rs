@@ -45,6 +45,7 @@ mod beside_redis {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn a_database_that_knows_less_has_all_recover_and_tells_them() {
     let postgres = PostgresServer::start().await;
     let nodes = nodes(&postgres, &[]).await;
@@ -80,6 +81,7 @@ async fn a_database_that_knows_less_has_all_recover_and_tells_them() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let postgres = PostgresServer::start().await;
     let node = node(&postgres, &[]).await;
@@ -99,6 +101,7 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn a_page_is_bounded_and_says_where_to_go_on() {
     let postgres = PostgresServer::start().await;
     let node = node(&postgres, &[]).await;
@@ -128,6 +131,7 @@ async fn a_page_is_bounded_and_says_where_to_go_on() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn a_stream_that_nobody_uses_is_forgotten() {
     let postgres = PostgresServer::start().await;
     let node = node(&postgres, &[("history.keep", "1s")]).await;
@@ -148,6 +152,7 @@ async fn a_stream_that_nobody_uses_is_forgotten() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn a_schema_of_a_newer_program_is_left_alone() {
     let postgres = PostgresServer::start().await;
     let url = postgres.url();
@@ -162,6 +167,7 @@ async fn a_schema_of_a_newer_program_is_left_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn tls_is_had_if_it_is_required_or_nothing_is() {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

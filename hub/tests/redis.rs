@@ -14,6 +14,7 @@ use support::program::RedisServer;
 nodes::of_many_nodes!(RedisServer);
 
 #[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
 async fn if_redis_forgets_all_have_to_recover_and_are_told() {
     let mut redis = RedisServer::start(false).await;
     let nodes = nodes(&redis, &[]).await;
@@ -49,6 +50,7 @@ async fn if_redis_forgets_all_have_to_recover_and_are_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
 async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let redis = RedisServer::start(true).await;
     let node = node(&redis, &[]).await;
