@@ -20,11 +20,11 @@ fn schema(name: &str) -> jsonschema::Validator {
 
 #[test]
 fn every_path_is_in_the_document() {
-    let source = include_str!("../src/api.rs");
+    let source: String = include_str!("../src/api.rs").split_whitespace().collect();
     let routes = source.split(".route(\"").skip(1).map(|rest| rest.split_once('"').unwrap());
     let mut routes: Vec<_> = routes
         .map(|(path, rest)| {
-            let line = rest.lines().next().unwrap();
+            let line = rest.split(".method_not_allowed").next().unwrap();
             let methods = ["get", "post"].into_iter().filter(|method| line.contains(&format!("{method}(")));
             (path.to_owned(), methods.map(str::to_owned).collect::<Vec<_>>())
         })
@@ -84,7 +84,7 @@ async fn what_is_wrong_is_said_in_json() {
         (400, "invalid", "GET", "/ws/rooms/%FF", Value::Null),
         (400, "invalid", "POST", "/ws/rooms/%FF", json!({})),
         (400, "invalid", "POST", "/ws/disconnect", json!({ "user_id": "" })),
-        (400, "invalid", "POST", "/ws/enable", json!({ "user_id": "@" })),
+        (400, "invalid", "POST", "/ws/enable", json!({ "user_id": "\u{7}" })),
         (413, "too_large", "POST", "/ws/broadcast", long),
     ] {
         let (got, answer) = api(&hub, method, path, body).await;
