@@ -20,6 +20,7 @@ const CHARTS = [
   ["Received, messages a second", (now, before) => rate(now, before, (s) => s.messages.received)],
   ["Delivered, messages a second", (now, before) => rate(now, before, (s) => s.messages.delivered)],
   ["Storing a message, ms", (now, before) => storing(now, before)],
+  ["Delivering 99 of 100, ms", (now) => now.messages.delivery_milliseconds?.p99 ?? NaN],
   ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
   ["Rooms", (now) => now.rooms],
 ];

@@ -37,8 +37,8 @@ function connect() {
 }
 
 function lost(event) {
-  // 4403: barred. Coming back would change nothing.
-  if (!wanted || event.code === 4403 || event.code === 4401) {
+  // The token is wrong or expired, or the user barred. Coming back with it would change nothing.
+  if (!wanted || [4401, 4402, 4403].includes(event.code)) {
     wanted = false;
     return state(`closed: ${event.code} ${event.reason}`, event.code === 1000 ? "" : "bad");
   }
@@ -59,9 +59,15 @@ function take(message) {
     attempts = 0;
     user = data.user_id;
     state(`connected as ${user}`, "good");
-    if (!rooms.size) room("general");
-    for (const name of rooms.keys()) join(name);
-    current ??= rooms.keys().next().value;
+    // What is said to the user and to all comes by itself, from these positions on.
+    for (const [name, { epoch, seq }] of Object.entries(data.streams)) {
+      const own = room(name);
+      own.recovers = own.epoch !== null && (own.epoch !== epoch || own.seq < seq);
+      if (own.recovers) join(name); else Object.assign(own, { epoch, seq: Math.max(own.seq, seq) });
+    }
+    if (rooms.size === Object.keys(data.streams).length) room("general");
+    for (const name of rooms.keys()) if (!(name in data.streams)) join(name);
+    current ??= [...rooms.keys()].find((name) => !(name in data.streams));
   } else if (type === "join") {
     joined(message);
   } else if (type === "ack") {
@@ -71,7 +77,10 @@ function take(message) {
     if (type === "user_joined") users.add(message.from_user_id); else users.delete(message.from_user_id);
     note(message.room, `${message.from_user_id} ${type === "user_joined" ? "joined" : "left"}`);
   } else if (type === "error") {
-    unacknowledged.delete(message.id);
+    const own = unacknowledged.get(message.id);
+    // It may be stored or not: it is said again, by its id, once the room is joined again.
+    if (own && data.code === "not_stored") setTimeout(join, 1000, own.room);
+    else if (data.code !== "not_in_room") unacknowledged.delete(message.id);
     note(message.room ?? current, `${data.code}: ${data.message}`);
   } else if (message.seq) {
     said(message);
@@ -83,28 +92,36 @@ function joined({ room: name, seq, data }) {
   const joinedRoom = room(name);
   if (!data.recovered) note(name, "what was missed is no longer kept");
   if (data.epoch !== joinedRoom.epoch) joinedRoom.seq = 0;
-  for (const message of data.messages) said(message);
-  Object.assign(joinedRoom, { epoch: data.epoch, seq, users: new Set(data.users) });
+  for (const message of data.messages) said(message, true);
+  Object.assign(joinedRoom, { epoch: data.epoch, seq, users: new Set(data.users), recovers: data.more });
   if (data.more) return join(name);
   for (const [id, message] of unacknowledged) if (message.room === name) send({ id, ...message });
 }
 
-function said(message) {
+function said(message, isOfPage = false) {
   const name = message.room ?? (message.to_user_id ? `@${message.to_user_id}` : "*");
   const known = room(name);
+  // It is in the page that was asked for, in its place.
+  if (known.recovers && !isOfPage) return;
   // Numbers only grow: this one came before, on the way of a join.
   if (message.seq <= known.seq) return;
   known.seq = Math.max(known.seq, message.seq);
   // What is heard was stored, whether or not its acknowledgement is here.
   if (message.from_user_id === user) unacknowledged.delete(message.id);
-  known.lines.push(message);
-  known.lines.splice(0, known.lines.length - 500);
+  add(known, message);
 }
 
-function note(name, text) { if (name) room(name).lines.push({ note: text }); }
+function note(name, text) { if (name) add(room(name), { note: text }); }
+
+function add({ lines }, line) {
+  lines.push(line);
+  lines.splice(0, lines.length - 500);
+}
 
 function show() {
-  at("rooms").replaceChildren(...[...rooms.keys()].map((name) => {
+  // What is said to the user and to all is no room, and shown once there is something.
+  const shownRooms = [...rooms].filter(([name, { lines }]) => lines.length || !/^[@*]/.test(name));
+  at("rooms").replaceChildren(...shownRooms.map(([name]) => {
     const button = document.createElement("button");
     button.textContent = name;
     button.className = name === current ? "on" : "";

@@ -5,16 +5,18 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod listen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,6 +25,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::bus::News;
 use crate::config::Secret;
@@ -30,6 +34,7 @@ use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user};
 use crate::hub::{Hub, Target, close_code};
 use crate::pages;
 pub use error::ApiError;
+pub(crate) use listen::serve;
 
 /// What the API answers from.
 #[derive(Debug)]
@@ -38,13 +43,29 @@ pub struct Api {
     token: Secret,
     /// Whether the hub takes connections.
     ready: AtomicBool,
+    /// When the store was asked, and whether it answered.
+    looked: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Api {
     /// An API of this hub, for those who show the token.
     #[must_use]
-    pub const fn new(hub: Arc<Hub>, token: Secret) -> Self {
-        Self { hub, token, ready: AtomicBool::new(true) }
+    pub fn new(hub: Arc<Hub>, token: Secret) -> Self {
+        Self { hub, token, ready: AtomicBool::new(true), looked: Mutex::default() }
+    }
+
+    /// Whether the store answers. Asked by anybody, it is looked up once a second at most.
+    async fn has_store(&self) -> bool {
+        let mut looked = self.looked.lock().await;
+        if let Some((when, answers)) = *looked
+            && when.elapsed() < LOOK_EVERY
+        {
+            return answers;
+        }
+        let asked = timeout(PATIENCE, self.hub.store.is_barred("nobody".to_owned(), None)).await;
+        let answers = matches!(asked, Ok(Ok(_)));
+        *looked = Some((Instant::now(), answers));
+        answers
     }
 
     /// The hub drains: it is not to be sent anybody any more.
@@ -74,10 +95,15 @@ pub fn router(api: Arc<Api>, port: u16) -> Router {
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
         .route("/ready", get(ready))
         .route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
+        .route(
+            "/envelope.json",
+            get(async || ([(header::CONTENT_TYPE, "application/schema+json")], ENVELOPE)),
+        )
         .method_not_allowed_fallback(wrong_method)
         .merge(guarded)
         .merge(pages::router(port))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(in_time))
         .with_state(api)
 }
 
@@ -107,6 +133,12 @@ struct Named {
 struct Revoked {
     token_id: String,
     until: u64,
+}
+
+impl Named {
+    fn of_a_user(self) -> Result<Self, ApiError> {
+        if is_user(&self.user_id) { Ok(self) } else { Err(ApiError::invalid("user_id names no user")) }
+    }
 }
 
 /// A part of a list, by name.
@@ -147,6 +179,11 @@ async fn guard(State(api): Shared, request: Request, next: Next) -> Response {
     let mut response = ApiError::unauthorized().into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Ends a request whose body does not come, or whose answer is not found.
+async fn in_time(request: Request, next: Next) -> Response {
+    timeout(LONGEST_REQUEST, next.run(request)).await.unwrap_or_else(|_| ApiError::late().into_response())
 }
 
 async fn online(State(api): Shared, part: Result<Query<Part>, QueryRejection>) -> Answer {
@@ -191,7 +228,9 @@ async fn stats(State(api): Shared) -> Answer {
             "duplicate": metrics.duplicates.get(),
             "delivered": metrics.delivered.get(),
             "lost": metrics.lost.get(),
+            "not_stored": metrics.failures.get(),
             "storing_microseconds": metrics.storing.get(),
+            "delivery_milliseconds": metrics.delivery().map(|(half, most)| json!({ "p50": half, "p99": most })),
         },
         "ended": BTreeMap::from(ended),
     })))
@@ -221,7 +260,8 @@ async fn rooms(State(api): Shared, part: Result<Query<Part>, QueryRejection>) ->
     Ok(Json(json!({ "total": total, "rooms": rooms, "next": next.as_deref() })))
 }
 
-async fn room(State(api): Shared, Path(room): Path<String>) -> Answer {
+async fn room(State(api): Shared, room: Result<Path<String>, PathRejection>) -> Answer {
+    let Path(room) = room?;
     let (users, total) = api.hub.presence.users(&room, MOST_LISTED);
     if total == 0 {
         return Err(ApiError::not_found("nobody is in a room of this name"));
@@ -230,7 +270,12 @@ async fn room(State(api): Shared, Path(room): Path<String>) -> Answer {
     Ok(Json(json!({ "room": room, "total": total, "users": users })))
 }
 
-async fn say(State(api): Shared, Path(room): Path<String>, body: Result<Bytes, BytesRejection>) -> Answer {
+async fn say(
+    State(api): Shared,
+    room: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let Path(room) = room?;
     let said: Said = read(body)?;
     if said.to_user_id.is_some() {
         return Err(ApiError::invalid("to_user_id does not belong to a room: use /ws/send"));
@@ -242,24 +287,27 @@ async fn say(State(api): Shared, Path(room): Path<String>, body: Result<Bytes, B
 }
 
 async fn disconnect(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
-    let named: Named = read(body)?;
+    let named = read::<Named>(body)?.of_a_user()?;
+    let here = api.hub.connections(&named.user_id).len();
+    tracing::info!(user = named.user_id, here, "disconnected by the API");
     let reason = named.reason.unwrap_or_else(|| "an operator ended the connection".to_owned());
-    tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::DISCONNECTED, reason }).await
+    let _ = tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::DISCONNECTED, reason })
+        .await?;
+    Ok(Json(json!({ "done": true, "connections_of_this_node": here })))
 }
 
 async fn disable(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
-    let named: Named = read(body)?;
-    if !is_user(&named.user_id) {
-        return Err(ApiError::invalid("user_id names no user"));
-    }
+    let named = read::<Named>(body)?.of_a_user()?;
     api.hub.store.set_disabled(named.user_id.clone(), true).await?;
+    tracing::info!(user = named.user_id, "barred by the API");
     let reason = named.reason.unwrap_or_else(|| "the user is barred".to_owned());
     tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::BARRED, reason }).await
 }
 
 async fn enable(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
-    let named: Named = read(body)?;
-    api.hub.store.set_disabled(named.user_id, false).await?;
+    let named = read::<Named>(body)?.of_a_user()?;
+    api.hub.store.set_disabled(named.user_id.clone(), false).await?;
+    tracing::info!(user = named.user_id, "let in again by the API");
     Ok(Json(json!({ "done": true })))
 }
 
@@ -269,6 +317,7 @@ async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answ
         return Err(ApiError::invalid("token_id is no \"jti\""));
     }
     api.hub.store.revoke(revoked.token_id.clone(), revoked.until).await?;
+    tracing::info!(token_id = revoked.token_id, until = revoked.until, "a token was taken back by the API");
     tell(&api.hub, News::Revoked(revoked.token_id)).await
 }
 
@@ -277,12 +326,18 @@ async fn metrics(State(api): Shared) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, OPENMETRICS)], api.hub.metrics.text())
 }
 
+/// Whether clients may be sent here: it does not drain, and what they need can be had.
 async fn ready(State(api): Shared) -> Response {
-    if api.ready.load(Ordering::Relaxed) {
-        Json(json!({ "status": "ready" })).into_response()
+    let status = if !api.ready.load(Ordering::Relaxed) {
+        "draining"
+    } else if !api.hub.is_delivering() {
+        "not delivering"
+    } else if !api.has_store().await {
+        "store away"
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response()
-    }
+        return Json(json!({ "status": "ready" })).into_response();
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": status }))).into_response()
 }
 
 async fn nothing() -> ApiError {
@@ -301,6 +356,7 @@ async fn publish(hub: &Hub, target: Target, said: Said) -> Answer {
     if said.id.as_deref().is_some_and(|id| !is_id(id)) {
         return Err(ApiError::invalid("id has 1 to 128 bytes, and no control characters"));
     }
+    tracing::debug!(?target, message_type, "said by the API");
     let message = Envelope { id: said.id, message_type, data: said.data, ..Envelope::default() };
     let appended = hub.publish(None, target, message).await?;
     Ok(Json(json!({ "seq": appended.seq, "epoch": *appended.epoch, "duplicate": appended.duplicate })))
@@ -318,6 +374,8 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, A
 }
 
 const OPENAPI: &str = include_str!("../schema/openapi.json");
+
+const ENVELOPE: &str = include_str!("../schema/envelope.json");
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -343,6 +401,14 @@ const ENDS: [&str; 13] = [
 
 /// The largest body in bytes.
 const LARGEST_BODY: usize = 1 << 20;
+
+/// How long a request may take, its body included.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
+/// How long the store may take for the answer that makes a node ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The most that a list has at once.
 const MOST_LISTED: usize = 1000;

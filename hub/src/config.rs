@@ -2,13 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::auth::{Algorithm, KeySource, Rules};
+use taut::tokio::{ServerTls, TlsAcceptor};
+
+use crate::auth::{Algorithm, KeySource, Rules, Verifier};
 use crate::hub::ClientRules;
 pub use crate::secret::Secret;
 use crate::store::Limits;
@@ -19,6 +22,10 @@ use crate::store::postgres;
 pub struct Config {
     /// The WebSockets' listener.
     pub server: taut::server::Config,
+    /// Where they are accepted.
+    pub server_address: String,
+    /// Certificate and key, where it speaks TLS itself.
+    pub server_tls: [Option<PathBuf>; 2],
     /// Whether pages of other origins were allowed or refused by name.
     pub has_origins: bool,
     /// Where the HTTP API listens.
@@ -27,6 +34,8 @@ pub struct Config {
     pub api_token: Option<Secret>,
     /// No tokens are asked for.
     pub development: bool,
+    /// That, or keys of its own, also where others than this machine reach it.
+    pub insecure_anywhere: bool,
     /// The algorithms of tokens.
     pub algorithms: Vec<Algorithm>,
     /// The keys of tokens.
@@ -79,10 +88,13 @@ impl Config {
     pub fn new() -> Self {
         Self {
             server: taut::server::Config::new().path("/ws").subprotocols([SUBPROTOCOL]),
+            server_address: "127.0.0.1:9001".to_owned(),
+            server_tls: [None, None],
             has_origins: false,
             api_address: SocketAddr::from(([127, 0, 0, 1], 9002)),
             api_token: None,
             development: false,
+            insecure_anywhere: false,
             algorithms: Vec::new(),
             keys: None,
             has_own_keys: false,
@@ -173,6 +185,7 @@ impl Config {
     /// | `auth.timeout` | how long a client may take for the message with its token | `10s` |
     /// | `auth.expiry_warning` | how long before a token expires its client is told | `60s` |
     /// | `auth.development` | `true`: no tokens; everybody is who they say | `false` |
+    /// | `auth.insecure_anywhere` | `true`: that, or keys of the run's own, not on this machine alone | `false` |
     /// | `clients.connections_of_one` | connections of one user | `32` |
     /// | `clients.announced_users` | coming and going is announced in rooms of so many users at most | `200` |
     /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
@@ -197,10 +210,19 @@ impl Config {
         let list = || text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned);
         let number =
             || text.parse().ok().filter(|&number: &usize| number > 0).ok_or_else(|| wrong("a number from 1"));
+        let flag = || text.parse().map_err(|_| wrong("\"true\" or \"false\""));
         let time = || read_time(text).ok_or_else(|| wrong("a time: \"500ms\", \"10s\", \"5m\", \"1h\""));
         if let Some(setting) = name.strip_prefix("server.") {
-            self.has_origins |= setting == "allowed_origins";
-            return self.server.set(setting, text).map_err(|error| ConfigError(error.to_string()));
+            self.server.set(setting, text).map_err(|error| ConfigError(format!("server.{error}")))?;
+            let file = || (text != "none").then(|| text.into());
+            match setting {
+                "allowed_origins" => self.has_origins = true,
+                "address" => text.clone_into(&mut self.server_address),
+                "tls_certificate" => self.server_tls[0] = file(),
+                "tls_key" => self.server_tls[1] = file(),
+                _ => {}
+            }
+            return Ok(());
         }
         match name {
             "api.address" => {
@@ -226,12 +248,15 @@ impl Config {
                 let leeway = time().ok().filter(|leeway| *leeway <= MOST_LEEWAY);
                 self.leeway = leeway.ok_or_else(|| wrong("a time of at most 10m"))?;
             }
-            "auth.cookie" => text.clone_into(&mut self.clients.cookie),
-            "auth.timeout" => self.clients.auth_timeout = time()?,
-            "auth.expiry_warning" => self.clients.expiry_warning = time()?,
-            "auth.development" => {
-                self.development = text.parse().map_err(|_| wrong("\"true\" or \"false\""))?
+            "auth.cookie" if is_token(text) => text.clone_into(&mut self.clients.cookie),
+            "auth.cookie" => return Err(wrong("the name of a cookie")),
+            "auth.timeout" => {
+                let timeout = time().ok().filter(|timeout| !timeout.is_zero());
+                self.clients.auth_timeout = timeout.ok_or_else(|| wrong("a time from 1ms"))?;
             }
+            "auth.expiry_warning" => self.clients.expiry_warning = time()?,
+            "auth.development" => self.development = flag()?,
+            "auth.insecure_anywhere" => self.insecure_anywhere = flag()?,
             "clients.connections_of_one" => self.clients.connections_of_one = number()?,
             "clients.announced_users" => self.clients.announced_users = number()?,
             "history.database" => self.database = (text != "none").then(|| text.into()),
@@ -299,8 +324,50 @@ impl Config {
         Ok(())
     }
 
+    /// Looks at the files that the settings name: keys, certificates, and the folder of the database.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn check_files(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if let Some(rules) = self.rules() {
+            Verifier::new(rules)?;
+        }
+        match &self.server_tls {
+            [None, None] => {}
+            [Some(certificate), Some(key)] => {
+                drop(TlsAcceptor::new(ServerTls::from_pem_files(certificate, key))?)
+            }
+            _ => return Err("server.tls_certificate and server.tls_key belong together: set both".into()),
+        }
+        let folder = self.database.as_deref().and_then(Path::parent);
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(format!("history.database: there is no folder {}", folder.display()).into());
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |sentence: &str| Err(ConfigError(sentence.to_owned()));
+        let address = self.server_address.parse::<SocketAddr>();
+        if address.is_ok_and(|address| address == self.api_address && address.port() != 0) {
+            return wrong("server.address and api.address are the same: they want a port each");
+        }
+        let is_trial = self.development || self.keys.is_none();
+        if is_trial && !self.insecure_anywhere {
+            let is_here = is_of_this_machine(&self.server_address) && self.api_address.ip().is_loopback();
+            if !is_here && self.development {
+                return wrong(
+                    "others than this machine could come in without a token: listen on 127.0.0.1, or set \
+                     auth.insecure_anywhere=true",
+                );
+            }
+            if !is_here {
+                return wrong(
+                    "there are no keys: set auth.algorithms and auth.key_file or auth.key_set. To have the run make its \
+                     own, and print tokens, where others than this machine come in, set auth.insecure_anywhere=true",
+                );
+            }
+        }
         if self.database.is_some() {
             if self.redis.is_some() {
                 return wrong("history.database and redis.url exclude each other: take one of them away");
@@ -329,6 +396,19 @@ impl Default for Config {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether only programs on this machine reach it.
+fn is_of_this_machine(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+}
+
+/// RFC 6265 §4.1.1: "cookie-name = token".
+fn is_token(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_inside)
 }
 
 /// What may stand in a file, as the text that `set` reads.
@@ -362,7 +442,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Error for ConfigError {}
 
 /// The subprotocol of the envelopes. A browser that sends its token as a subprotocol has to offer this one as well.
 pub const SUBPROTOCOL: &str = "taut.hub.v1";

@@ -126,7 +126,9 @@ impl Hub {
             seq: None,
         };
         let began = Instant::now();
-        let appended = self.store.append(stream, message).await?;
+        let appended = self.store.append(stream, message).await.inspect_err(|_| {
+            self.metrics.failures.inc();
+        })?;
         self.metrics.store(began.elapsed(), appended.duplicate);
         Ok(appended)
     }
@@ -136,7 +138,10 @@ impl Hub {
         loop {
             tokio::select! {
                 Some(fed) = fed.recv() => match fed {
-                    Fed::Message(stream, message) => self.send(&stream, &message),
+                    Fed::Message(stream, message) => {
+                        self.send(&stream, &message);
+                        self.metrics.deliver(message.timestamp.as_deref());
+                    }
                     Fed::Opened(page, then) => then(page),
                     Fed::Gap => self.recover_all(),
                 },
@@ -193,6 +198,11 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Whether messages reach those who are here.
+    pub(crate) const fn is_delivering(&self) -> bool {
+        true
     }
 
     /// The connections of a user on this node.
@@ -279,6 +289,7 @@ impl Hub {
         self.metrics.connections.set(gauge(everybody.len()));
         self.metrics.users.set(gauge(users.len()));
         self.metrics.rooms.set(gauge(self.presence.len()));
+        self.metrics.nodes.set(gauge(self.nodes()));
         self.metrics.memory.set(resident_memory().map_or(0, |bytes| bytes.cast_signed()));
     }
 }
@@ -293,8 +304,10 @@ pub(crate) fn close(connection: &Handle, code: u16, reason: &str) {
 
 /// The close codes of the hub's own.
 pub mod close_code {
-    /// The token is missing, wrong or expired: get another one.
+    /// The token is missing or wrong.
     pub const TOKEN: u16 = 4401;
+    /// The token expired: come back with a new one.
+    pub const EXPIRED: u16 = 4402;
     /// The user is barred, or the token was taken back: do not come back with it.
     pub const BARRED: u16 = 4403;
     /// An operator ended the connection.

@@ -89,17 +89,19 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (check, log_json) = (arguments.check_config, arguments.log_json);
     let mut config = load(arguments)?;
     if check {
-        if let Some(rules) = config.rules() {
-            taut_hub::auth::Verifier::new(rules)?;
-        }
+        config.check_files()?;
         println!("the settings are good");
         return Ok(());
     }
     log(log_json);
     if config.development {
-        tracing::warn!(
-            "INSECURE: nobody is asked for a token, and everybody is who they say (--insecure-development)"
-        );
+        let warning =
+            "INSECURE: nobody is asked for a token, and everybody is who they say (--insecure-development)";
+        if tracing::enabled!(tracing::Level::WARN) {
+            tracing::warn!("{warning}");
+        } else {
+            eprintln!("taut: {warning}");
+        }
     }
     let is_trial = config.development || config.has_own_keys;
     // Of this run alone, and for whoever started it.

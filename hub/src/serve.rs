@@ -4,12 +4,13 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use taut::proto::CloseCode;
-use taut::server::{Drained, Fault, Server, Shutdown};
+use taut::proto::handshake::Reject;
+use taut::server::{Drained, Fault, Server, Shutdown, Upgrade, forbidden};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -42,7 +43,7 @@ struct RunningApi {
     address: SocketAddr,
     api: Arc<Api>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 /// Starts a hub by these settings.
@@ -71,11 +72,26 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
         let port = listener.local_addr()?.port();
         settings.set("allowed_origins", &format!("http://127.0.0.1:{port}, http://localhost:{port}"))?;
     }
-    let (deciding, serving, ending) = (hub.clone(), hub.clone(), hub.clone());
+    let (deciding, serving, ending, reporting) = (hub.clone(), hub.clone(), hub.clone(), hub.clone());
+    // Else a page whose name is made to lead to this machine would be of the same origin.
+    let wants_own_name = config.development && !config.has_origins;
     // The registry has this, and the hub has the registry.
     let rooms = Arc::downgrade(&hub);
     let server = Server::builder(settings)
-        .authenticate(move |upgrade| session::authenticate(deciding.clone(), upgrade))
+        .authenticate(move |upgrade| {
+            let hub = deciding.clone();
+            async move {
+                if wants_own_name && !is_by_own_name(&upgrade) {
+                    hub.metrics.refuse("host");
+                    tracing::info!(
+                        address = %upgrade.address(),
+                        "refused: Host is neither an IP address nor localhost: set server.allowed_origins"
+                    );
+                    return Err(Reject::new(MISDIRECTED).unwrap_or_else(|_| forbidden()));
+                }
+                session::authenticate(hub, upgrade).await
+            }
+        })
         .handler(move |connection| session::serve(serving.clone(), connection))
         .on_room(move |event| {
             if let Some(hub) = rooms.upgrade() {
@@ -86,7 +102,7 @@ pub async fn start(config: Config) -> Result<Running, Box<dyn Error + Send + Syn
             ending.on_end(&handle, &outcome);
             async {}
         })
-        .on_error(report)
+        .on_error(move |fault| report(&reporting, fault))
         .bind()
         .await?;
     hub.attach(server.registry());
@@ -165,8 +181,11 @@ impl Running {
         if let Some(RunningApi { api, stop, task, .. }) = self.api.take() {
             api.drain();
             let _ = stop.send(());
+            let ends = task.abort_handle();
             // Who does not finish its request is not waited for.
-            let _ = timeout(LAST_REQUESTS, task).await;
+            if timeout(LAST_REQUESTS, task).await.is_err() {
+                ends.abort();
+            }
         }
     }
 }
@@ -222,10 +241,7 @@ fn start_api(listener: TcpListener, hub: Arc<Hub>, token: Secret, port: u16) -> 
     let api = Arc::new(Api::new(hub, token));
     let router = api::router(api.clone(), port);
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        let serving = axum::serve(listener, router);
-        serving.with_graceful_shutdown(async { drop(stopped.await) }).await
-    });
+    let task = tokio::spawn(api::serve(listener, router, async { drop(stopped.await) }));
     Ok(RunningApi { address, api, stop, task })
 }
 
@@ -277,13 +293,30 @@ fn reload_keys(hub: &Hub) {
     }
 }
 
+/// Whether a request names this machine by itself.
+fn is_by_own_name(upgrade: &Upgrade) -> bool {
+    let host = upgrade.request().fields().text("Host").unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(name, _)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+}
+
 /// Faults have no tokens and payloads in them.
-fn report(fault: &Fault) {
+fn report(hub: &Hub, fault: &Fault) {
     match fault {
+        // Whatever else is refused with this status was told where it was.
+        Fault::Handshake(address, taut::Error::Rejected(FORBIDDEN)) => {
+            hub.metrics.refuse("origin");
+            tracing::info!(%address, "refused: its Origin is not one of server.allowed_origins");
+        }
         Fault::Refused(..) | Fault::Handshake(..) | Fault::Stream(..) => tracing::debug!(%fault),
         _ => tracing::warn!(%fault),
     }
 }
+
+/// RFC 9110 §15.5.4, and §15.5.20 for a request that is meant for somebody else.
+const FORBIDDEN: u16 = 403;
+const MISDIRECTED: u16 = 421;
 
 /// How much may wait for the task that delivers.
 const MOST_FED: usize = 4096;

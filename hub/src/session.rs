@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::json;
+use taut::proto::CloseCode;
 use taut::proto::handshake::Reject;
 use taut::server::{BoxError, Connection, Grant, Handle, Upgrade, unauthorized};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -66,14 +67,22 @@ pub(crate) async fn serve(hub: Arc<Hub>, mut connection: Connection) -> Result<(
             Ok(identity) => identity,
             Err(error) => {
                 hub.metrics.refuse(error.code());
-                close(&connection, close_code::TOKEN, &error.to_string());
+                tracing::info!(address = %connection.handle().address(), %error, "refused");
+                let code = if error == TokenError::Expired { close_code::EXPIRED } else { close_code::TOKEN };
+                close(&connection, code, &error.to_string());
                 return Ok(());
             }
         },
     };
     let mut session = Session { hub, handle: connection.handle().clone(), identity, warned: false };
-    if !session.enter().await? {
-        return Ok(());
+    match session.enter().await {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(error) => {
+            tracing::error!(%error, "nobody can be let in");
+            close(&session.handle, CloseCode::TRY_AGAIN.get(), "the store is away: come back later");
+            return Ok(());
+        }
     }
     loop {
         let deadline = session.deadline();
@@ -97,9 +106,9 @@ async fn introduce(
     connection: &mut Connection,
 ) -> Result<Result<Arc<Identity>, TokenError>, BoxError> {
     let Ok(message) = timeout(hub.rules.auth_timeout, connection.recv()).await else {
-        return Ok(Err(TokenError::Malformed));
+        return Ok(Err(TokenError::Missing));
     };
-    let Some(message) = message? else { return Ok(Err(TokenError::Malformed)) };
+    let Some(message) = message? else { return Ok(Err(TokenError::Missing)) };
     let envelope = message.as_text().and_then(|text| Envelope::read(text).ok());
     let envelope = envelope.filter(|envelope| envelope.message_type == "auth");
     let token = envelope.and_then(|envelope| envelope.read_data::<Credentials>().ok());
@@ -142,6 +151,7 @@ impl Session {
         // From here on the connection is found among the user's, so that who is barred after this question is closed.
         if self.hub.store.is_barred(user.clone(), self.identity.token.clone()).await? {
             self.hub.metrics.refuse(TokenError::Barred.code());
+            tracing::info!(address = %self.handle.address(), error = %TokenError::Barred, "refused");
             close(&self.handle, close_code::BARRED, &TokenError::Barred.to_string());
             return Ok(false);
         }
@@ -289,7 +299,10 @@ impl Session {
         let verified = verifier.verify(&token).and_then(|identity| {
             if identity.user == self.identity.user { Ok(identity) } else { Err(TokenError::OtherUser) }
         });
-        let identity = verified.map_err(|error| Refused(error.code(), error.to_string()))?;
+        let identity = verified.map_err(|error| {
+            tracing::info!(address = %self.handle.address(), %error, "refused");
+            Refused(error.code(), error.to_string())
+        })?;
         let data = json!({ "expires": identity.expires });
         self.handle.insert(identity.clone());
         let barred = self.hub.store.is_barred(identity.user.clone(), identity.token.clone()).await;
@@ -334,7 +347,7 @@ impl Session {
     fn expire(&mut self) -> bool {
         let Some(expires) = self.identity.expires else { return false };
         if left(expires).is_zero() {
-            close(&self.handle, close_code::TOKEN, &TokenError::Expired.to_string());
+            close(&self.handle, close_code::EXPIRED, &TokenError::Expired.to_string());
             return true;
         }
         if !self.warned {

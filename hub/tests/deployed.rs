@@ -101,6 +101,23 @@ async fn haproxy_is_in_front_of_three_nodes() {
 }
 
 #[test]
+#[ignore = "needs systemd-analyze: .ci/run tests"]
+fn the_unit_is_one_of_systemd() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/taut-hub.service");
+    let text = std::fs::read_to_string(unit).unwrap();
+    // systemd looks whether the program is there.
+    let here = text.replace("/usr/bin/taut", env!("CARGO_BIN_EXE_taut"));
+    assert_ne!(here, text);
+    let folder = support::Scratch::folder();
+    let unit = folder.join("taut-hub.service");
+    std::fs::write(&unit, here).unwrap();
+    let output = std::process::Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !said.contains("taut-hub.service"), "{said}");
+}
+
+#[test]
 fn the_file_of_settings_has_settings_that_there_are() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hub.toml");
     let config = Config::load(Some(&path), [], []).unwrap();

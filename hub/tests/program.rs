@@ -73,7 +73,19 @@ fn settings_are_checked_before_anything_runs() {
         (vec!["auth.algorithms=none".to_owned(), file(&good)], "HS256, RS256, ES256, EdDSA"),
         (vec!["auth.algorithms=HS256".to_owned(), file(&key)], "32 bytes"),
         (vec!["no.such=1".to_owned()], "there is no setting"),
-        (vec!["server.address=here".to_owned()], "an address and a port"),
+        (vec!["server.address=here".to_owned()], "server.address"),
+        (
+            vec!["server.tls_certificate=/nowhere".to_owned(), "server.tls_key=/nowhere".to_owned()],
+            "/nowhere",
+        ),
+        (vec!["server.tls_key=/nowhere".to_owned()], "set both"),
+        (vec!["history.database=/nowhere/a.db".to_owned()], "there is no folder /nowhere"),
+        (vec!["auth.timeout=0s".to_owned()], "a time from 1ms"),
+        (vec!["auth.cookie=a b;c".to_owned()], "the name of a cookie"),
+        (vec!["api.address=127.0.0.1:9001".to_owned()], "they want a port each"),
+        (vec!["server.address=0.0.0.0:9001".to_owned()], "auth.insecure_anywhere=true"),
+        (vec!["auth.development=true".to_owned(), "api.address=[::]:9002".to_owned()], "without a token"),
+        (vec!["server.address=[::1]:9001".to_owned()], "the settings are good"),
         (vec!["auth.algorithms=HS256".to_owned(), file(&good)], "the settings are good"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
@@ -86,6 +98,25 @@ fn settings_are_checked_before_anything_runs() {
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains(said), "{settings:?}: {text}");
         assert_eq!(output.status.success(), said == "the settings are good", "{settings:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_tokens_it_warns_whatever_is_logged() {
+    for level in ["off", "info"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
+        command.args([
+            "serve",
+            "--insecure-development",
+            "--address=127.0.0.1:0",
+            "--api-address=127.0.0.1:0",
+        ]);
+        let piped = command.env("RUST_LOG", level).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let first = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(first.contains("INSECURE"), "{level}: {first}");
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use support::{Peer, SECRET, Scratch, claims, hub, hub_with_secret, now, token, try_hub};
 use taut::Error;
 use taut_hub::serve::Running;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The status of the refusal; `None` if the token was taken.
 async fn refusal(hub: &Running, token: &str) -> Option<u16> {
@@ -47,13 +49,43 @@ async fn a_token_may_come_in_five_ways() {
 #[tokio::test]
 async fn who_shows_none_in_time_or_a_wrong_one_gets_4401() {
     let hub = hub_with_secret(&[("auth.timeout", "100ms")]).await;
-    assert_eq!(Peer::connect(&hub, "", &[]).await.unwrap().end().await, 4401);
+    let mut silent = Peer::connect(&hub, "", &[]).await.unwrap();
+    assert_eq!(silent.end().await, 4401);
+    assert!(silent.0.close_status().unwrap().reason.starts_with("no token came in time"));
     for first in
         [json!({ "message_type": "text" }), json!({ "message_type": "auth", "data": { "token": "x" } })]
     {
         let mut peer = Peer::connect(&hub, "", &[]).await.unwrap();
         peer.send(first).await;
         assert_eq!(peer.end().await, 4401);
+    }
+    let expired = json!({ "token": token(json!({ "sub": "ana", "exp": now() - 60 })) });
+    let mut late = Peer::connect(&hub, "", &[]).await.unwrap();
+    late.send(json!({ "message_type": "auth", "data": expired })).await;
+    assert_eq!(late.end().await, 4402);
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_here_does_not_come_in_without_a_token() {
+    let hub = hub(&[("auth.development", "true")]).await;
+    let address = hub.address().unwrap();
+    for (host, status) in [
+        (address.to_string(), 101),
+        (format!("localhost:{}", address.port()), 101),
+        ("[::1]".to_owned(), 101),
+        ("evil.example".to_owned(), 421),
+        (format!("evil.example:{}", address.port()), 421),
+        ("127.0.0.1.evil.example".to_owned(), 421),
+    ] {
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&head), format!("HTTP/1.1 {status}"), "{host}");
     }
 }
 
@@ -62,6 +94,9 @@ async fn claims_are_checked() {
     let hub = hub_with_secret(&[("auth.audience", "hub, other"), ("auth.issuer", "us")]).await;
     let good = json!({ "sub": "ana", "exp": now() + 60, "aud": "hub", "iss": "us" });
     assert_eq!(refusal(&hub, &token(good.clone())).await, None);
+    let mut fraction = good.clone();
+    fraction["exp"] = json!(now() as f64 + 60.5);
+    assert_eq!(refusal(&hub, &token(fraction)).await, None);
     let bad = [
         ("exp", json!(now() - 60)),
         ("exp", Value::Null),
@@ -304,7 +339,7 @@ async fn a_connection_ends_with_its_token_unless_it_is_refreshed() {
     let other = lives.ask(refresh("1", token(claims("ana")))).await;
     assert_eq!((&other["message_type"], &other["data"]["code"]), (&json!("error"), &json!("token_invalid")));
     assert_eq!(lives.ask(refresh("2", token(claims("bob")))).await["message_type"], "ack");
-    assert_eq!(ends.end().await, 4401);
+    assert_eq!(ends.end().await, 4402);
     // The other has outlived the same second.
     assert_eq!(lives.ask(json!({ "id": "3", "message_type": "ping" })).await["message_type"], "pong");
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -32,6 +32,10 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
     }
 
+    pub(super) fn late() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "late", "the request took too long: send all of it at once")
+    }
+
     pub(super) fn wrong_method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this path wants another method")
     }
@@ -56,6 +60,12 @@ impl From<BytesRejection> for ApiError {
             }
             status => Self::new(status, "invalid", "the body cannot be read"),
         }
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(_: PathRejection) -> Self {
+        Self::invalid("the path is not UTF-8")
     }
 }
 

@@ -102,7 +102,9 @@ pub fn own_token(secret: &Secret, user: &str, time: Duration) -> jsonwebtoken::e
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// No token, or something else.
+    /// None came in time.
+    Missing,
+    /// Something else.
     Malformed,
     /// Over [`LONGEST_TOKEN`] bytes.
     Long,
@@ -133,7 +135,8 @@ pub enum TokenError {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    exp: u64,
+    /// RFC 7519 §2: "non-integer values can be represented".
+    exp: f64,
     jti: Option<String>,
     rooms: Option<Vec<String>>,
     #[serde(default)]
@@ -203,7 +206,7 @@ impl Verifier {
         Ok(Identity {
             user: claims.sub,
             // The moment at which it is not taken any more.
-            expires: Some(claims.exp.saturating_add(self.rules.leeway.as_secs())),
+            expires: Some(whole_seconds(claims.exp).saturating_add(self.rules.leeway.as_secs())),
             token: claims.jti,
             rooms: claims.rooms,
             may_broadcast: claims.broadcast,
@@ -253,6 +256,7 @@ impl TokenError {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::Missing => "token_missing",
             Self::Expired => "token_expired",
             Self::Barred => "token_revoked",
             _ => "token_invalid",
@@ -281,6 +285,7 @@ impl TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Missing => "no token came in time: show one with the request, or in the first message",
             Self::Malformed => "this is no token",
             Self::Long => "the token is too long",
             Self::Algorithm => "the token is not signed by the algorithm of its key",
@@ -299,6 +304,12 @@ impl fmt::Display for TokenError {
 }
 
 impl std::error::Error for TokenError {}
+
+/// The second of a moment; those before 1970, and beyond all times, are the nearest one there is.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such casts saturate")]
+const fn whole_seconds(time: f64) -> u64 {
+    time as u64
+}
 
 /// Reads a file of keys or secrets, which are small.
 fn read_small(path: &PathBuf) -> io::Result<Vec<u8>> {
