@@ -12,7 +12,7 @@ use crate::auth::{Algorithm, KeySource, Rules};
 use crate::hub::ClientRules;
 pub use crate::secret::Secret;
 use crate::store::Limits;
-use crate::store::postgres;
+use crate::store::{postgres, redis};
 
 /// The settings. [`Config::set`] lists their names.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub server: taut::server::Config,
     /// Whether pages of other origins were allowed or refused by name.
     pub has_origins: bool,
+    /// Whether the listener of WebSockets speaks TLS.
+    pub has_tls: bool,
     /// Where the HTTP API listens.
     pub api_address: SocketAddr,
     /// What its callers have to show.
@@ -51,6 +53,8 @@ pub struct Config {
     pub redis: Option<Secret>,
     /// What begins the names of its keys.
     pub redis_prefix: String,
+    /// Who may have issued its certificate.
+    pub redis_ca_file: Option<PathBuf>,
     /// How many entries its feed has.
     pub feed: usize,
     /// After how long without a word a node is gone.
@@ -80,6 +84,7 @@ impl Config {
         Self {
             server: taut::server::Config::new().path("/ws").subprotocols([SUBPROTOCOL]),
             has_origins: false,
+            has_tls: false,
             api_address: SocketAddr::from(([127, 0, 0, 1], 9002)),
             api_token: None,
             development: false,
@@ -101,6 +106,7 @@ impl Config {
             history: Limits { messages: 1000, streams: 10_000, page: 200, page_bytes: 256 << 10 },
             redis: None,
             redis_prefix: "taut:".to_owned(),
+            redis_ca_file: None,
             feed: 100_000,
             node_timeout: Duration::from_secs(15),
             keep: Duration::from_secs(7 * 24 * 3600),
@@ -184,7 +190,8 @@ impl Config {
     /// | `postgresql.connections` | how many a node has at most, beside one that listens | `8` |
     /// | `postgresql.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
     /// | `postgresql.feed` | as `redis.feed` | `100000` |
-    /// | `redis.url` | `redis://…`: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
+    /// | `redis.url` | `redis://…`, or `rediss://…` for TLS: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
+    /// | `redis.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
     /// | `redis.node_timeout` | a node that was not heard of for so long, by either, is gone, and its users with it | `15s` |
     /// | `redis.prefix` | what begins the names of all keys there | `taut:` |
     /// | `redis.feed` | how many entries the nodes' feed has: who is away for more has its clients recover | `100000` |
@@ -200,6 +207,9 @@ impl Config {
         let time = || read_time(text).ok_or_else(|| wrong("a time: \"500ms\", \"10s\", \"5m\", \"1h\""));
         if let Some(setting) = name.strip_prefix("server.") {
             self.has_origins |= setting == "allowed_origins";
+            if setting == "tls_certificate" {
+                self.has_tls = text != "none";
+            }
             return self.server.set(setting, text).map_err(|error| ConfigError(error.to_string()));
         }
         match name {
@@ -248,7 +258,19 @@ impl Config {
             "postgresql.connections" => self.postgres_connections = number()?,
             "postgresql.ca_file" => self.postgres_ca_file = Some(text.into()),
             "postgresql.feed" => self.postgres_feed = number()?,
-            "redis.url" => self.redis = Some(Secret::of(text)),
+            "redis.url" => {
+                if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+                    return Err(wrong("an address that begins with redis://, or with rediss:// for TLS"));
+                }
+                // What would come behind it is `insecure`, or was meant to be of a password.
+                if text.contains('#') {
+                    return Err(wrong(
+                        "an address without #: certificates are verified, and in a password it is %23",
+                    ));
+                }
+                self.redis = Some(Secret::of(text));
+            }
+            "redis.ca_file" => self.redis_ca_file = Some(text.into()),
             "redis.prefix" => text.clone_into(&mut self.redis_prefix),
             "redis.node_timeout" => self.node_timeout = time()?.max(Duration::from_secs(1)),
             "redis.feed" => self.feed = number()?,
@@ -283,6 +305,18 @@ impl Config {
         })
     }
 
+    /// Where Redis is, if there is one.
+    #[must_use]
+    pub fn redis_place(&self) -> Option<redis::Place> {
+        Some(redis::Place {
+            url: self.redis.clone()?,
+            prefix: self.redis_prefix.clone(),
+            ca_file: self.redis_ca_file.clone(),
+            feed: self.feed,
+            keep: self.keep,
+        })
+    }
+
     fn read(&mut self, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
         for (section, settings) in table {
@@ -310,6 +344,10 @@ impl Config {
                     "history.database and postgresql.url exclude each other: take one of them away",
                 );
             }
+        }
+        let has_tls = |url: &Secret| REDIS_WITH_TLS.iter().any(|scheme| url.reveal().starts_with(scheme));
+        if self.redis_ca_file.is_some() && !self.redis.as_ref().is_some_and(has_tls) {
+            return wrong("redis.ca_file is for TLS: let redis.url begin with rediss://, or take it away");
         }
         match (&self.keys, self.development) {
             (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
@@ -370,6 +408,13 @@ pub const SUBPROTOCOL: &str = "taut.hub.v1";
 /// What the variables begin with.
 pub const PREFIX: &str = "TAUT_HUB_";
 
+/// What addresses of Redis begin with.
+const REDIS_SCHEMES: [&str; 7] =
+    ["redis://", "rediss://", "valkey://", "valkeys://", "unix://", "redis+unix://", "valkey+unix://"];
+
+/// Those with TLS.
+const REDIS_WITH_TLS: [&str; 2] = ["rediss://", "valkeys://"];
+
 const A_SECRET: &str = "at least 16 bytes";
 const MOST_LEEWAY: Duration = Duration::from_secs(600);
 
@@ -423,10 +468,21 @@ mod tests {
             [pair("redis.url", "redis://a"), pair("history.messages", "9")],
             [pair("redis.url", "redis://a"), pair("history.database", "d")],
             [pair("postgresql.url", "postgresql://a"), pair("history.messages", "9")],
+            [pair("auth.development", "true"), pair("redis.ca_file", "f")],
             [pair("postgresql.url", "postgresql://a"), pair("history.database", "d")],
         ] {
             assert!(Config::load(None, [], refused.clone()).is_err(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn roots_for_redis_are_not_passed_over_without_tls() {
+        let load = |url| {
+            let own = [pair("auth.development", "true"), pair("redis.ca_file", "f"), pair("redis.url", url)];
+            Config::load(None, [], own)
+        };
+        assert_eq!(load("rediss://a").unwrap().redis_place().unwrap().ca_file, Some("f".into()));
+        assert!(load("redis://a").unwrap_err().to_string().contains("rediss://"));
     }
 
     #[test]
@@ -441,6 +497,13 @@ mod tests {
         assert!(
             !config.set("postgresql.url", "mysql://a:hunter2@b").unwrap_err().to_string().contains("hunter2")
         );
+        for wrong in ["http://:hunter2@a", "rediss://:hunter2@a#insecure", "redis://:hunter2#@a"] {
+            let error = config.set("redis.url", wrong).unwrap_err().to_string();
+            assert!(
+                error.starts_with("redis.url wants an address ") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
         let error = config.set("api.token", "hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

@@ -24,7 +24,7 @@ use crate::hub::Hub;
 use crate::session;
 use crate::store::memory::Memory;
 use crate::store::postgres::Postgres;
-use crate::store::redis::{Place, Redis};
+use crate::store::redis::Redis;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Feed, Store};
 
@@ -187,12 +187,8 @@ async fn store(
     news: mpsc::Sender<News>,
 ) -> Result<Stores, Box<dyn Error + Send + Sync>> {
     let limits = config.history;
-    let redis = match config.redis.clone() {
-        Some(url) => {
-            let place =
-                Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
-            Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?))
-        }
+    let redis = match config.redis_place() {
+        Some(place) => Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?)),
         None => None,
     };
     if let Some(place) = config.postgres_place() {

@@ -11,9 +11,7 @@ use std::{fmt, io};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
-use taut::tokio::rustls::pki_types::CertificateDer;
-use taut::tokio::rustls::pki_types::pem::PemObject;
-use taut::tokio::rustls::{self, ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use taut::tokio::rustls::{self, ClientConfig, crypto::aws_lc_rs};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -21,6 +19,7 @@ use tokio_postgres::{AsyncMessage, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Place;
+use crate::store::trust;
 
 /// A database that is ready.
 pub(super) struct Database {
@@ -182,11 +181,8 @@ fn tls(roots: Option<&Path>) -> Result<ClientConfig, Fault> {
         let builder = builder.with_platform_verifier().map_err(|error| wrong(&error))?;
         return Ok(builder.with_no_client_auth());
     };
-    let mut store = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-        store.add(root.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-    }
-    Ok(builder.with_root_certificates(store).with_no_client_auth())
+    let (_, roots) = trust::read(path).map_err(Fault::Roots)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Whether it needs no care within quotes, and names a channel as well.
