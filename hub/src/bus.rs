@@ -55,6 +55,9 @@ pub enum News {
     },
 }
 
+/// What the log has of a bus that does not send.
+pub(crate) const MUTE: &str = "the nodes are told nothing";
+
 /// The way to the nodes is gone.
 #[derive(Debug)]
 pub struct BusError;

@@ -16,6 +16,7 @@ use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
 use crate::presence::{Change, Place, Presence};
+use crate::store::watched::Watched;
 use crate::store::{Appended, Fed, Store, StoreError};
 
 /// A hub: what all connections of a node share.
@@ -87,7 +88,7 @@ impl Hub {
     ) -> Self {
         Self {
             cluster,
-            store,
+            store: Arc::new(Watched::new(store)),
             bus,
             verifier,
             rules,

@@ -26,7 +26,7 @@ use crate::store::memory::Memory;
 use crate::store::postgres::Postgres;
 use crate::store::redis::Redis;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Feed, Store};
+use crate::store::{Feed, Store, StoreError};
 
 /// A hub that runs.
 #[derive(Debug)]
@@ -277,6 +277,8 @@ fn reload_keys(hub: &Hub) {
 fn report(fault: &Fault) {
     match fault {
         Fault::Refused(..) | Fault::Handshake(..) | Fault::Stream(..) => tracing::debug!(%fault),
+        // Of a store that is away, the log has it already.
+        Fault::Failed(_, error) if error.is::<StoreError>() => tracing::debug!(%fault),
         _ => tracing::warn!(%fault),
     }
 }

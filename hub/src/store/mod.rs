@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 mod trust;
+pub(crate) mod watched;
 
 use std::fmt;
 use std::future::Future;

@@ -23,8 +23,9 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered, trust};
-use crate::bus::{Bus, BusError, News};
+use crate::bus::{Bus, BusError, MUTE, News};
 use crate::envelope::Envelope;
+use crate::outage::Outage;
 use crate::secret::Secret;
 use reader::{Reader, watch};
 
@@ -64,6 +65,8 @@ struct Shared {
     lost: Notify,
     opens: mpsc::Sender<Open>,
     durability: String,
+    /// News do not go out.
+    mute: Outage,
 }
 
 struct Scripts {
@@ -110,7 +113,9 @@ impl Redis {
         let (opens, opened) = mpsc::channel(MOST_WAITING);
         let (batches, read) = mpsc::channel(1);
         let (known, lost) = (at.into(), Notify::new());
-        let shared = Arc::new(Shared { connection, scripts, place, limits, known, lost, opens, durability });
+        let mute = Outage::new(MUTE);
+        let shared =
+            Arc::new(Shared { connection, scripts, place, limits, known, lost, opens, durability, mute });
         let tasks = Arc::new(Tasks([
             tokio::spawn(watch(client, shared.key("feed", ""), at, batches)),
             tokio::spawn(Reader::new(shared.clone(), at, feed, news).run(read, opened)),
@@ -255,10 +260,9 @@ impl Store for Redis {
 impl Bus for Redis {
     fn send(&self, news: News) -> Running<'_, Result<(), BusError>> {
         Box::pin(async move {
-            self.shared.tell(&news).await.map_err(|error| {
-                tracing::warn!(%error, "news are not sent");
-                BusError
-            })
+            let told = self.shared.tell(&news).await;
+            self.shared.mute.note(&told);
+            told.map_err(|_| BusError)
         })
     }
 

@@ -19,6 +19,7 @@ use tokio_postgres::{AsyncMessage, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Place;
+use crate::outage::Outage;
 use crate::store::trust;
 
 /// A database that is ready.
@@ -96,8 +97,8 @@ impl Database {
         answer
     }
 
-    /// Rings whenever a node wrote to the feed, on a connection of its own, until that ends.
-    pub(super) async fn listen(&self, bell: &Notify) -> Result<(), Fault> {
+    /// Rings whenever a node wrote to the feed, on a connection of its own, until that ends. With it the outage is over.
+    pub(super) async fn listen(&self, bell: &Notify, outage: &Outage) -> Result<(), Fault> {
         let (client, mut connection) = self.settings.connect(self.tls.clone()).await?;
         let ringing = async {
             loop {
@@ -111,6 +112,7 @@ impl Database {
         };
         let listening = async {
             client.batch_execute(&format!("LISTEN \"{}\"", self.schema)).await?;
+            outage.over();
             // What came before is not told.
             bell.notify_one();
             pending::<Result<(), Fault>>().await
