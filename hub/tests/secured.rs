@@ -170,6 +170,14 @@ async fn postgresql_lets_in_by_the_right_password_alone() {
     }
 }
 
+#[tokio::test]
+async fn what_of_a_password_was_taken_for_something_else_is_not_shown() {
+    let url = "postgresql://hub:a@se?cret@localhost/postgres?sslmode=require";
+    let refused = try_hub(&[("auth.development", "true"), ("postgresql.url", url)]).await.unwrap_err();
+    assert!(refused.to_string().contains("postgresql.url cannot be read (sslmode is"), "{refused}");
+    assert!(refused.to_string().contains("%40") && !refused.to_string().contains("cret"), "{refused}");
+}
+
 /// With what an address has to write in another way.
 const PASSWORD: &str = "a secret/of@the:hub";
 const ENCODED: &str = "a%20secret%2Fof%40the%3Ahub";

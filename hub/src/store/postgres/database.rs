@@ -224,9 +224,16 @@ impl fmt::Display for Fault {
             }
             Self::Silent => f.write_str("it does not answer, or no connection is free"),
             Self::Url(error) => {
-                f.write_str("postgresql.url cannot be read: ")?;
-                write_all(f, error)?;
-                f.write_str(" (sslmode is disable, prefer or require, which verifies the certificate)")
+                f.write_str("postgresql.url cannot be read")?;
+                // With an `@`, it is of a password that has one.
+                let cause = error.source().map(ToString::to_string).filter(|cause| !cause.contains('@'));
+                if let Some(cause) = cause {
+                    write!(f, ": {cause}")?;
+                }
+                f.write_str(
+                    " (sslmode is disable, prefer or require, which verifies the certificate; @, / and ? of a \
+                     password are written %40, %2F and %3F)",
+                )
             }
             Self::Name => write!(
                 f,
