@@ -5,15 +5,22 @@ const at = (id) => document.getElementById(id);
 const SAMPLES = 300;
 /** Of a page that was opened just before, a minute's width is drawn. */
 const FEWEST = 60;
+/** How far apart in milliseconds two times are that may be the same one. */
+const SAME = 500;
+/** Of one node: behind a proxy, each answer may be of another one. */
 const samples = [];
+let charted = null;
+/** What each node said last, and before, and when. */
+const said = new Map();
+/** Of all nodes. */
 const TILES = [
-  ["connections", (s) => s.connections],
-  ["users", (s) => s.users],
+  ["connections", (s) => sum(s, (node) => node.connections)],
+  ["users", (s) => s.users_of_all_nodes],
   ["rooms", (s) => s.rooms],
-  ["memory", (s) => `${(s.memory_bytes / 2 ** 20).toFixed(1)} MiB`],
-  ["messages stored", (s) => s.messages.stored],
-  ["messages lost", (s) => s.messages.lost],
-  ["up", (s) => duration(s.uptime_seconds)],
+  ["memory", (s) => `${mebibytes(sum(s, (node) => node.memory_bytes))} MiB`],
+  ["messages stored", (s) => sum(s, (node) => node.messages.stored)],
+  ["messages lost", (s) => sum(s, (node) => node.messages.lost)],
+  ["up", (s) => duration(Math.max(...s.by_node.map((node) => node.uptime_seconds)))],
 ];
 const CHARTS = [
   ["Connections", (now) => now.connections],
@@ -42,8 +49,7 @@ async function watch() {
   try {
     const stats = await ask("/ws/stats");
     stats.at = Date.now();
-    samples.push(stats);
-    samples.splice(0, samples.length - SAMPLES);
+    hear(stats);
     const { rooms } = await ask("/ws/rooms?limit=20");
     sessionStorage.setItem("token", token);
     at("enter").hidden = true;
@@ -66,9 +72,36 @@ async function ask(path) {
   throw Object.assign(new Error(response.status === 401 ? "this is not the token" : `the hub answered ${response.status}`), { refused: response.status === 401 });
 }
 
+/** Takes what the nodes have said since, and a sample of the one that is charted. */
+function hear(stats) {
+  const there = new Set(stats.by_node.map(({ node }) => node));
+  for (const node of said.keys()) if (!there.has(node)) said.delete(node);
+  for (const now of stats.by_node) {
+    now.at = stats.at - now.seconds_ago * 1000;
+    const last = said.get(now.node)?.now;
+    // Said again, by another node, it is as old as before, within what clocks and ways differ.
+    if (!last || now.at - last.at > SAME) said.set(now.node, { now, before: last });
+  }
+  if (!there.has(charted)) {
+    charted = stats.node;
+    samples.length = 0;
+  }
+  if (stats.node !== charted) return;
+  samples.push(stats);
+  samples.splice(0, samples.length - SAMPLES);
+}
+
 function draw(stats, rooms) {
+  const isAlone = stats.nodes === 1;
+  at("nodes").hidden = at("charted").hidden = isAlone;
+  at("charted").textContent = `Of node ${short(charted)}`;
+  at("nodes").querySelector("tbody").replaceChildren(...stats.by_node.map(({ node }) => {
+    const { now, before } = said.get(node);
+    const cells = [short(node), now.connections, now.rooms, perSecond(rate(now, before, (s) => s.messages.received)), perSecond(rate(now, before, (s) => s.messages.delivered)), mebibytes(now.memory_bytes), duration(now.uptime_seconds)];
+    return element("tr", "", ...cells.map((cell) => element("td", "", String(cell))));
+  }));
   at("tiles").replaceChildren(...TILES.map(([name, value]) => element("div", "card", element("strong", "", String(value(stats))), element("span", "", name))));
-  const ended = Object.entries(stats.ended).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  const ended = Object.entries(samples.at(-1).ended).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
   const most = Math.max(1, ...ended.map(([, count]) => count));
   at("ended").replaceChildren(...ended.map(([reason, count]) => {
     const bar = element("div", "bar");
@@ -112,6 +145,11 @@ function storing({ messages: now }, before) {
 }
 
 function rate(now, before, count) { return before ? Math.max(0, (count(now) - count(before)) / ((now.at - before.at) / 1000)) : NaN; }
+function sum(stats, value) { return stats.by_node.reduce((all, node) => all + value(node), 0); }
+function perSecond(rate) { return Number.isNaN(rate) ? "–" : rate.toFixed(rate < 10 ? 1 : 0); }
+function mebibytes(bytes) { return (bytes / 2 ** 20).toFixed(1); }
+/** Names begin with the time: those of nodes that were started together differ at their end. */
+function short(node) { return node.slice(-6); }
 function state(text, kind) { at("state").textContent = text; at("state").className = `state ${kind}`; }
 function rows(id, pairs) { at(id).replaceChildren(...pairs.map(([name, value]) => element("tr", "", element("td", "", name), element("td", "", String(value))))); }
 function duration(seconds) { return seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`; }

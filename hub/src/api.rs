@@ -28,7 +28,8 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::bus::News;
+use crate::bus::{Figures, News};
+use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user};
 use crate::hub::{Hub, Target, close_code};
@@ -206,16 +207,23 @@ async fn online(State(api): Shared, part: Result<Query<Part>, QueryRejection>) -
 
 async fn stats(State(api): Shared) -> Answer {
     let hub = &api.hub;
-    hub.measure();
+    let own = hub.figures();
     let metrics = &hub.metrics;
+    let mut by_node: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+    for (node, age, figures) in hub.cluster.iter().flat_map(Cluster::figures) {
+        by_node.insert(node.clone(), of_node(&node, age, &figures));
+    }
+    by_node.insert(hub.name.as_str().into(), of_node(&hub.name, Duration::ZERO, &own));
     let ended = ENDS.map(|reason| {
         let count = metrics.ended.get(&crate::metrics::Reason { reason }).map_or(0, |count| count.get());
         (reason, count)
     });
     Ok(Json(json!({
+        "node": hub.name,
         "nodes": hub.nodes(),
+        "by_node": by_node.into_values().collect::<Vec<_>>(),
         "users_of_all_nodes": hub.online.places_of(TO_ALL).len(),
-        "uptime_seconds": hub.since.elapsed().as_secs(),
+        "uptime_seconds": own.uptime_seconds,
         "connections": metrics.connections.get(),
         "users": metrics.users.get(),
         "rooms": metrics.rooms.get(),
@@ -234,6 +242,25 @@ async fn stats(State(api): Shared) -> Answer {
         },
         "ended": BTreeMap::from(ended),
     })))
+}
+
+/// What a node has, as it said so long ago.
+fn of_node(node: &str, age: Duration, figures: &Figures) -> Value {
+    json!({
+        "node": node,
+        "seconds_ago": age.as_secs_f64(),
+        "uptime_seconds": figures.uptime_seconds,
+        "connections": figures.connections,
+        "users": figures.users,
+        "rooms": figures.rooms,
+        "memory_bytes": figures.memory_bytes,
+        "messages": {
+            "received": figures.received,
+            "stored": figures.stored,
+            "delivered": figures.delivered,
+            "lost": figures.lost,
+        },
+    })
 }
 
 async fn broadcast(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {

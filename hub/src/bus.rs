@@ -41,6 +41,9 @@ pub enum News {
         node: String,
         /// It knows of nobody yet: all others are to say who is with them.
         asks: bool,
+        /// What it has, if it says so.
+        #[serde(default)]
+        figures: Option<Figures>,
     },
     /// Who came to a node, or left it: rooms and users.
     Moved {
@@ -54,6 +57,34 @@ pub enum News {
         left: Vec<(String, String)>,
     },
 }
+
+/// What a node has, and has done since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Figures {
+    /// How long it runs, in seconds.
+    pub uptime_seconds: u64,
+    /// Connections that are authenticated.
+    pub connections: u64,
+    /// Users with a connection to it.
+    pub users: u64,
+    /// Rooms that a user of its own is in.
+    pub rooms: u64,
+    /// The memory of its process, in bytes; zero where the system does not tell.
+    pub memory_bytes: u64,
+    /// Messages that clients sent.
+    pub received: u64,
+    /// Messages that it had stored.
+    pub stored: u64,
+    /// Messages that were queued for receivers.
+    pub delivered: u64,
+    /// Messages that a receiver did not take.
+    pub lost: u64,
+}
+
+/// What the log has of a bus that does not send.
+pub(crate) const MUTE: &str = "the nodes are told nothing";
 
 /// The way to the nodes is gone.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The nodes of a hub: that they live, and who is with them. Every node knows all of it, so that asking costs nothing;
+//! The nodes of a hub: that they live, what they have, and who is with them. Every node knows all of it, so that asking costs nothing;
 //! one that is not heard of for a while is gone, and its users with it.
 
 #![forbid(unsafe_code)]
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::bus::{BusError, News};
+use crate::bus::{BusError, Figures, News};
 use crate::envelope::new_id;
 use crate::hub::Hub;
 use crate::presence::Place;
@@ -30,8 +30,15 @@ pub(crate) struct Cluster {
     is_ignorant: AtomicBool,
     /// Told if either is so.
     wakes: Notify,
-    /// When each was heard of.
-    others: Mutex<HashMap<Arc<str>, Instant>>,
+    others: Mutex<HashMap<Arc<str>, Other>>,
+}
+
+/// Another node.
+#[derive(Debug)]
+struct Other {
+    heard: Instant,
+    /// What it has, and when it said so.
+    figures: Option<(Instant, Figures)>,
 }
 
 /// A user came to a room on this node, or left it.
@@ -72,11 +79,14 @@ impl Cluster {
     }
 
     /// A node lives.
-    pub(crate) fn alive(&self, node: &str, asks: bool) {
+    pub(crate) fn alive(&self, node: &str, asks: bool, figures: Option<Figures>) {
         if node == self.name {
             return;
         }
         let is_new = self.heard(node);
+        if let Some(other) = self.others().get_mut(node) {
+            other.figures = figures.map(|figures| (Instant::now(), figures)).or(other.figures.take());
+        }
         if asks {
             self.is_behind.store(true, Ordering::Release);
         } else if is_new {
@@ -92,6 +102,18 @@ impl Cluster {
         self.others().len() + 1
     }
 
+    /// By what the others know this node.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the other nodes said that they have, and how long ago.
+    pub(crate) fn figures(&self) -> Vec<(Arc<str>, Duration, Figures)> {
+        let others = self.others();
+        let said = others.iter().filter_map(|(node, other)| Some((node, other.figures.as_ref()?)));
+        said.map(|(node, (at, figures))| (node.clone(), at.elapsed(), figures.clone())).collect()
+    }
+
     /// That nobody is here any more.
     pub(crate) fn farewell(&self) -> News {
         News::Moved { node: self.name.clone(), anew: true, came: Vec::new(), left: Vec::new() }
@@ -99,10 +121,22 @@ impl Cluster {
 
     /// Whether it was not known.
     fn heard(&self, node: &str) -> bool {
-        self.others().insert(node.into(), Instant::now()).is_none()
+        let heard = Instant::now();
+        let mut others = self.others();
+        if let Some(other) = others.get_mut(node) {
+            other.heard = heard;
+            return false;
+        }
+        others.insert(node.into(), Other { heard, figures: None });
+        true
     }
 
-    fn others(&self) -> MutexGuard<'_, HashMap<Arc<str>, Instant>> {
+    /// That this node lives, with what it has.
+    fn life(&self, hub: &Hub, asks: bool) -> News {
+        News::Alive { node: self.name.clone(), asks, figures: Some(hub.figures()) }
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<Arc<str>, Other>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +205,7 @@ async fn tell(hub: &Hub, cluster: &Cluster, moves: impl Iterator<Item = Move>) -
 /// Asks the others, or tells them everything, as is needed.
 async fn catch_up(hub: &Hub, cluster: &Cluster) -> Result<(), BusError> {
     if cluster.is_ignorant.swap(false, Ordering::AcqRel) {
-        let asked = hub.bus.send(News::Alive { node: cluster.name.clone(), asks: true }).await;
+        let asked = hub.bus.send(cluster.life(hub, true)).await;
         cluster.is_ignorant.fetch_or(asked.is_err(), Ordering::AcqRel);
         asked?;
     }
@@ -185,19 +219,19 @@ async fn catch_up(hub: &Hub, cluster: &Cluster) -> Result<(), BusError> {
 
 async fn beat(hub: &Hub, cluster: &Cluster) -> Result<(), BusError> {
     catch_up(hub, cluster).await?;
-    if let Err(error) = hub.bus.send(News::Alive { node: cluster.name.clone(), asks: false }).await {
+    if let Err(error) = hub.bus.send(cluster.life(hub, false)).await {
         // Nobody can be heard.
-        cluster.others().values_mut().for_each(|heard| *heard = Instant::now());
+        cluster.others().values_mut().for_each(|other| other.heard = Instant::now());
         return Err(error);
     }
     let gone: Vec<_> = {
         let mut others = cluster.others();
         let gone = others
             .iter()
-            .filter(|(_, heard)| heard.elapsed() > cluster.patience)
+            .filter(|(_, other)| other.heard.elapsed() > cluster.patience)
             .map(|(node, _)| node.clone())
             .collect();
-        others.retain(|_, heard| heard.elapsed() <= cluster.patience);
+        others.retain(|_, other| other.heard.elapsed() <= cluster.patience);
         gone
     };
     for node in gone {

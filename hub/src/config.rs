@@ -15,7 +15,7 @@ use crate::auth::{Algorithm, KeySource, Rules, Verifier};
 use crate::hub::ClientRules;
 pub use crate::secret::Secret;
 use crate::store::Limits;
-use crate::store::postgres;
+use crate::store::{postgres, redis};
 
 /// The settings. [`Config::set`] lists their names.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub struct Config {
     pub redis: Option<Secret>,
     /// What begins the names of its keys.
     pub redis_prefix: String,
+    /// Who may have issued its certificate.
+    pub redis_ca_file: Option<PathBuf>,
     /// How many entries its feed has.
     pub feed: usize,
     /// After how long without a word a node is gone.
@@ -113,6 +115,7 @@ impl Config {
             history: Limits { messages: 1000, streams: 10_000, page: 200, page_bytes: 256 << 10 },
             redis: None,
             redis_prefix: "taut:".to_owned(),
+            redis_ca_file: None,
             feed: 100_000,
             node_timeout: Duration::from_secs(15),
             keep: Duration::from_secs(7 * 24 * 3600),
@@ -197,7 +200,8 @@ impl Config {
     /// | `postgresql.connections` | how many a node has at most, beside one that listens | `8` |
     /// | `postgresql.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
     /// | `postgresql.feed` | as `redis.feed` | `100000` |
-    /// | `redis.url` | `redis://…`: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
+    /// | `redis.url` | `redis://…`, or `rediss://…` for TLS: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
+    /// | `redis.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
     /// | `redis.node_timeout` | a node that was not heard of for so long, by either, is gone, and its users with it | `15s` |
     /// | `redis.prefix` | what begins the names of all keys there | `taut:` |
     /// | `redis.feed` | how many entries the nodes' feed has: who is away for more has its clients recover | `100000` |
@@ -273,7 +277,19 @@ impl Config {
             "postgresql.connections" => self.postgres_connections = number()?,
             "postgresql.ca_file" => self.postgres_ca_file = Some(text.into()),
             "postgresql.feed" => self.postgres_feed = number()?,
-            "redis.url" => self.redis = Some(Secret::of(text)),
+            "redis.url" => {
+                if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+                    return Err(wrong("an address that begins with redis://, or with rediss:// for TLS"));
+                }
+                // What would come behind it is `insecure`, or was meant to be of a password.
+                if text.contains('#') {
+                    return Err(wrong(
+                        "an address without #: certificates are verified, and in a password it is %23",
+                    ));
+                }
+                self.redis = Some(Secret::of(text));
+            }
+            "redis.ca_file" => self.redis_ca_file = Some(text.into()),
             "redis.prefix" => text.clone_into(&mut self.redis_prefix),
             "redis.node_timeout" => self.node_timeout = time()?.max(Duration::from_secs(1)),
             "redis.feed" => self.feed = number()?,
@@ -304,6 +320,18 @@ impl Config {
             connections: self.postgres_connections,
             ca_file: self.postgres_ca_file.clone(),
             feed: self.postgres_feed,
+            keep: self.keep,
+        })
+    }
+
+    /// Where Redis is, if there is one.
+    #[must_use]
+    pub fn redis_place(&self) -> Option<redis::Place> {
+        Some(redis::Place {
+            url: self.redis.clone()?,
+            prefix: self.redis_prefix.clone(),
+            ca_file: self.redis_ca_file.clone(),
+            feed: self.feed,
             keep: self.keep,
         })
     }
@@ -378,6 +406,10 @@ impl Config {
                 );
             }
         }
+        let has_tls = |url: &Secret| REDIS_WITH_TLS.iter().any(|scheme| url.reveal().starts_with(scheme));
+        if self.redis_ca_file.is_some() && !self.redis.as_ref().is_some_and(has_tls) {
+            return wrong("redis.ca_file is for TLS: let redis.url begin with rediss://, or take it away");
+        }
         match (&self.keys, self.development) {
             (Some(_), true) => wrong("auth.development and keys exclude each other: take one of them away"),
             (None, false) if self.redis.is_some() || self.postgres.is_some() => wrong(
@@ -450,6 +482,13 @@ pub const SUBPROTOCOL: &str = "taut.hub.v1";
 /// What the variables begin with.
 pub const PREFIX: &str = "TAUT_HUB_";
 
+/// What addresses of Redis begin with.
+const REDIS_SCHEMES: [&str; 7] =
+    ["redis://", "rediss://", "valkey://", "valkeys://", "unix://", "redis+unix://", "valkey+unix://"];
+
+/// Those with TLS.
+const REDIS_WITH_TLS: [&str; 2] = ["rediss://", "valkeys://"];
+
 const A_SECRET: &str = "at least 16 bytes";
 const MOST_LEEWAY: Duration = Duration::from_secs(600);
 
@@ -503,10 +542,21 @@ mod tests {
             [pair("redis.url", "redis://a"), pair("history.messages", "9")],
             [pair("redis.url", "redis://a"), pair("history.database", "d")],
             [pair("postgresql.url", "postgresql://a"), pair("history.messages", "9")],
+            [pair("auth.development", "true"), pair("redis.ca_file", "f")],
             [pair("postgresql.url", "postgresql://a"), pair("history.database", "d")],
         ] {
             assert!(Config::load(None, [], refused.clone()).is_err(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn roots_for_redis_are_not_passed_over_without_tls() {
+        let load = |url| {
+            let own = [pair("auth.development", "true"), pair("redis.ca_file", "f"), pair("redis.url", url)];
+            Config::load(None, [], own)
+        };
+        assert_eq!(load("rediss://a").unwrap().redis_place().unwrap().ca_file, Some("f".into()));
+        assert!(load("redis://a").unwrap_err().to_string().contains("rediss://"));
     }
 
     #[test]
@@ -521,6 +571,13 @@ mod tests {
         assert!(
             !config.set("postgresql.url", "mysql://a:hunter2@b").unwrap_err().to_string().contains("hunter2")
         );
+        for wrong in ["http://:hunter2@a", "rediss://:hunter2@a#insecure", "redis://:hunter2#@a"] {
+            let error = config.set("redis.url", wrong).unwrap_err().to_string();
+            assert!(
+                error.starts_with("redis.url wants an address ") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
         let error = config.set("api.token", "hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

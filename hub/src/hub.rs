@@ -11,11 +11,12 @@ use taut::server::{By, Handle, Outcome, Registry, RoomChange, RoomEvent, Tally};
 use tokio::sync::mpsc;
 
 use crate::auth::{Identity, TokenError, Verifier};
-use crate::bus::{Bus, News};
+use crate::bus::{Bus, Figures, News};
 use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
 use crate::presence::{Change, Place, Presence};
+use crate::store::watched::Watched;
 use crate::store::{Appended, Fed, Store, StoreError};
 
 /// A hub: what all connections of a node share.
@@ -30,6 +31,8 @@ pub struct Hub {
     /// Who has a connection to any node, as in a room of all.
     pub(crate) online: Presence,
     pub(crate) since: Instant,
+    /// By what this node is known.
+    pub(crate) name: String,
     /// `None` if there is no other node.
     pub(crate) cluster: Option<Cluster>,
     registry: OnceLock<Registry>,
@@ -86,8 +89,9 @@ impl Hub {
         cluster: Option<Cluster>,
     ) -> Self {
         Self {
+            name: cluster.as_ref().map_or_else(new_id, |cluster| cluster.name().to_owned()),
             cluster,
-            store,
+            store: Arc::new(Watched::new(store)),
             bus,
             verifier,
             rules,
@@ -172,9 +176,9 @@ impl Hub {
 
     fn hear(&self, news: News) {
         match news {
-            News::Alive { node, asks } => {
+            News::Alive { node, asks, figures } => {
                 if let Some(cluster) = &self.cluster {
-                    cluster.alive(&node, asks);
+                    cluster.alive(&node, asks, figures);
                 }
             }
             News::Moved { node, anew, came, left } => {
@@ -278,6 +282,24 @@ impl Hub {
         self.metrics.end(reason);
         let code = outcome.status.as_ref().map(|status| status.code);
         tracing::debug!(connection = handle.id().get(), reason, code, "ended");
+    }
+
+    /// What this node has.
+    pub(crate) fn figures(&self) -> Figures {
+        self.measure();
+        let metrics = &self.metrics;
+        let gauge = |number: i64| u64::try_from(number).unwrap_or(0);
+        Figures {
+            uptime_seconds: self.since.elapsed().as_secs(),
+            connections: gauge(metrics.connections.get()),
+            users: gauge(metrics.users.get()),
+            rooms: self.presence.rooms_here() as u64,
+            memory_bytes: gauge(metrics.memory.get()),
+            received: metrics.received.get(),
+            stored: metrics.stored.get(),
+            delivered: metrics.delivered.get(),
+            lost: metrics.lost.get(),
+        }
     }
 
     /// Brings the gauges up to date.

@@ -22,6 +22,7 @@ pub mod token;
 
 mod cluster;
 mod exit;
+mod outage;
 mod pages;
 mod presence;
 mod session;

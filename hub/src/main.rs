@@ -107,10 +107,10 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
     // Of this run alone, and for whoever started it.
     let api_token = (is_trial && config.api_token.is_none()).then(Secret::random);
     config.api_token = config.api_token.or_else(|| api_token.clone());
-    let keys = config.keys.clone();
+    let (keys, has_tls) = (config.keys.clone(), config.server_tls[0].is_some());
     let running = serve::start(config).await?;
     // Who started it may have closed the output.
-    let _ = greet(&mut std::io::stdout().lock(), &running, keys.as_ref(), api_token.as_ref());
+    let _ = greet(&mut std::io::stdout().lock(), &running, has_tls, keys.as_ref(), api_token.as_ref());
     let drained = running.run().await?;
     tracing::info!(?drained, "ended");
     Ok(())
@@ -120,11 +120,13 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error + Send + Sync>> {
 fn greet(
     out: &mut impl Write,
     running: &Running,
+    has_tls: bool,
     keys: Option<&KeySource>,
     api_token: Option<&Secret>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     if let Some(address) = running.address() {
-        writeln!(out, "WebSockets: ws://{address}/ws")?;
+        let scheme = if has_tls { "wss" } else { "ws" };
+        writeln!(out, "WebSockets: {scheme}://{address}/ws")?;
     }
     let Some(address) = running.api_address() else {
         return Ok(writeln!(out, "There is no HTTP API: set api.token_file for one.")?);

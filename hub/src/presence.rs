@@ -120,6 +120,11 @@ impl Presence {
         self.rooms().len()
     }
 
+    /// How many rooms a user of this node is in.
+    pub(crate) fn rooms_here(&self) -> usize {
+        self.rooms().values().filter(|users| users.values().any(|places| places.here > 0)).count()
+    }
+
     fn places(&self, is_wanted: impl Fn(&Places) -> bool) -> Vec<Place> {
         let rooms = self.rooms();
         let all = rooms
@@ -199,12 +204,14 @@ mod tests {
         let presence = Presence::default();
         let [room, user, b, c] = ["r", "ana", "b", "c"].map(Arc::from);
         let mut changes = vec![presence.change(&room, &user, 1, |_| {}).0];
+        assert_eq!(presence.rooms_here(), 1);
         for (node, is_there) in [(&b, true), (&b, true), (&c, true), (&b, false)] {
             changes.push(presence.elsewhere(node, &room, &user, is_there).0);
         }
         changes.push(presence.change(&room, &user, -1, |_| {}).0);
         assert_eq!(presence.at_node("c"), [(room.clone(), user.clone())]);
         assert_eq!(presence.places_of("r")[&user], Whereabouts { connections: 0, nodes: 1 });
+        assert_eq!((presence.len(), presence.rooms_here()), (1, 0));
         changes.push(presence.elsewhere(&c, &room, &user, false).0);
         let expected = [Change::Came, Change::Nothing, Change::Nothing, Change::Nothing, Change::Nothing];
         assert_eq!(changes, [&expected[..], &[Change::Nothing, Change::Went]].concat());

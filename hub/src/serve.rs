@@ -25,9 +25,9 @@ use crate::hub::Hub;
 use crate::session;
 use crate::store::memory::Memory;
 use crate::store::postgres::Postgres;
-use crate::store::redis::{Place, Redis};
+use crate::store::redis::Redis;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Feed, Store};
+use crate::store::{Feed, Store, StoreError};
 
 /// A hub that runs.
 #[derive(Debug)]
@@ -206,12 +206,8 @@ async fn store(
     news: mpsc::Sender<News>,
 ) -> Result<Stores, Box<dyn Error + Send + Sync>> {
     let limits = config.history;
-    let redis = match config.redis.clone() {
-        Some(url) => {
-            let place =
-                Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
-            Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?))
-        }
+    let redis = match config.redis_place() {
+        Some(place) => Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?)),
         None => None,
     };
     if let Some(place) = config.postgres_place() {
@@ -310,6 +306,8 @@ fn report(hub: &Hub, fault: &Fault) {
             tracing::info!(%address, "refused: its Origin is not one of server.allowed_origins");
         }
         Fault::Refused(..) | Fault::Handshake(..) | Fault::Stream(..) => tracing::debug!(%fault),
+        // Of a store that is away, the log has it already.
+        Fault::Failed(_, error) if error.is::<StoreError>() => tracing::debug!(%fault),
         _ => tracing::warn!(%fault),
     }
 }

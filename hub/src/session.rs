@@ -242,7 +242,7 @@ impl Session {
         let room = envelope.room.clone();
         let appended =
             self.hub.publish(Some(&self.identity.user), target, envelope).await.map_err(|error| {
-                tracing::error!(%error, "not stored");
+                tracing::debug!(%error, "not stored");
                 Refused(
                     "not_stored",
                     "it is not known whether the message was stored: send it again by its id".into(),
@@ -269,7 +269,7 @@ impl Session {
             (self.hub.clone(), self.handle.clone(), envelope.id.clone(), room.clone());
         let then = move |page: Page| opened(&hub, &handle, id.as_deref(), &stream, join, &page);
         self.hub.store.open(room, from, Box::new(then)).await.map_err(|error| {
-            tracing::error!(%error, "not read");
+            tracing::debug!(%error, "not read");
             Refused("not_read", "the history cannot be read: try again".into())
         })
     }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::program::Program;
+use support::program::{Program, RedisServer};
 use support::{API_TOKEN, Scratch};
 use taut::proto::Message;
 use taut::tokio::{Client, NetworkStream, WebSocket};
@@ -168,5 +168,62 @@ async fn two_talk_and_recover_what_was_said_while_the_hub_was_killed() {
     chromium.until(&dashboard, "document.getElementById('state').textContent === 'live'").await;
     drop(program);
 }
+
+#[tokio::test]
+#[ignore = "needs Chromium: .ci/run interop"]
+async fn the_dashboard_has_all_nodes() {
+    let redis = RedisServer::start(false).await;
+    let url = format!("redis.url={}", redis.url());
+    let settings = ["auth.development=true", "redis.node_timeout=3s", &url];
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Program::start(&settings).await);
+    }
+    let mut peers = Vec::new();
+    for (number, node) in nodes.iter().enumerate() {
+        for user in 0..=number {
+            let mut peer = node.connect(&format!("?user=u{number}{user}")).await;
+            peer.ask(json!({ "id": "j", "message_type": "join", "room": format!("r{number}") })).await;
+            peers.push(peer);
+        }
+    }
+    let mut chromium = Chromium::start().await;
+    let url = format!("http://{}/dashboard#token={API_TOKEN}", nodes[0].api);
+    for width in [1100, 390] {
+        let page = chromium.open(&url, width).await;
+        // Those of each node, and of all.
+        chromium.until(&page, &format!("{CONNECTIONS} === '1,2,3'")).await;
+        chromium.until(&page, &format!("{TILES} === '6,6,3'")).await;
+        chromium.until(&page, "document.getElementById('charted').textContent.startsWith('Of node ')").await;
+        chromium.until(&page, "document.documentElement.scrollWidth <= innerWidth").await;
+        chromium.until(&page, "at('nodes').scrollWidth <= at('nodes').clientWidth").await;
+    }
+    // What it said before is gone with the node, and what is said is seen.
+    let phone = chromium.open(&url, 390).await;
+    chromium.until(&phone, &format!("{CONNECTIONS} === '1,2,3'")).await;
+    drop(nodes.remove(1));
+    chromium.until(&phone, &format!("{CONNECTIONS} === '1,3'")).await;
+    let rate =
+        "Math.max(...[...document.querySelectorAll('#nodes td:nth-child(4)')].map((at) => +at.textContent))";
+    let mut said = 0;
+    while chromium.evaluate(&phone, &format!("{rate} > 0")).await != true {
+        assert!(said < 2000, "never: {rate}");
+        peers[3].ask(json!({ "id": said.to_string(), "message_type": "text", "room": "r2" })).await;
+        said += 1;
+        sleep(Duration::from_millis(10)).await;
+    }
+    // One that is alone has nothing to tell them apart by.
+    drop(nodes.pop());
+    chromium.until(&phone, "at('nodes').hidden && at('charted').hidden").await;
+    chromium.until(&phone, &format!("{TILES} === '1,1,1'")).await;
+}
+
+/// Of each node, in order of their start.
+const CONNECTIONS: &str =
+    "[...document.querySelectorAll('#nodes td:nth-child(2)')].map((at) => at.textContent).join()";
+
+/// Connections, users and rooms.
+const TILES: &str =
+    "[...document.querySelectorAll('#tiles strong')].slice(0, 3).map((at) => at.textContent).join()";
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -140,3 +140,17 @@ async fn without_settings_it_says_who_may_come_in() {
     let expired = json!({ "sub": "ana", "exp": now() - 60 });
     assert_eq!(refusal(&program, &format!("?token={}", support::token(expired))).await, Some(401));
 }
+
+#[test]
+fn one_cryptography_is_compiled_in() {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--locked", "--offline", "--package", "taut-hub", "--edges", "normal,build"]);
+    command.args(["--prefix", "none"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let crates = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let has = |name: &str| crates.lines().any(|line| line.starts_with(&format!("{name} v")));
+    assert_eq!(
+        ["aws-lc-rs", "ring", "openssl", "native-tls"].map(has),
+        [true, false, false, false],
+        "{crates}"
+    );
+}

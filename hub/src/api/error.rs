@@ -77,7 +77,7 @@ impl From<QueryRejection> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store failed");
+        tracing::debug!(%error, "the store failed");
         let sentence = "it is not known whether it was stored: try again, with the same id";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_stored", sentence)
     }
@@ -85,7 +85,7 @@ impl From<StoreError> for ApiError {
 
 impl From<BusError> for ApiError {
     fn from(error: BusError) -> Self {
-        tracing::error!(%error, "the bus failed");
+        tracing::debug!(%error, "the bus failed");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_sent", "not all nodes were told: try again")
     }
 }

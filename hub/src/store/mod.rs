@@ -10,6 +10,8 @@ pub mod memory;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;
+mod trust;
+pub(crate) mod watched;
 
 use std::fmt;
 use std::future::Future;
@@ -136,6 +138,8 @@ pub enum StoreError {
     Redis(::redis::RedisError),
     /// PostgreSQL says no, or nothing.
     Postgres(Arc<postgres::Fault>),
+    /// The certificates to trust cannot be had.
+    Roots(String),
     /// What is in it cannot be read.
     Corrupt(serde_json::Error),
 }
@@ -189,8 +193,15 @@ impl fmt::Display for StoreError {
         match self {
             Self::Stopped => f.write_str("the store was stopped"),
             Self::Database(error) => write!(f, "the database failed: {error}"),
-            Self::Redis(error) => write!(f, "Redis failed: {error}"),
+            Self::Redis(error) => {
+                write!(f, "Redis failed: {error}")?;
+                if redis::is_tls(error) {
+                    f.write_str(": redis.ca_file names the roots to trust; redis:// does without TLS")?;
+                }
+                Ok(())
+            }
             Self::Postgres(fault) => write!(f, "PostgreSQL failed: {fault}"),
+            Self::Roots(error) => write!(f, "the roots for TLS cannot be had: {error}"),
             Self::Corrupt(error) => write!(f, "the database holds what is no message: {error}"),
         }
     }
@@ -199,7 +210,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Stopped => None,
+            Self::Stopped | Self::Roots(_) => None,
             Self::Database(error) => Some(error),
             Self::Redis(error) => Some(error),
             Self::Postgres(fault) => Some(fault),

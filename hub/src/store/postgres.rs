@@ -22,8 +22,9 @@ pub use self::database::Fault;
 use self::reader::Reader;
 use self::writer::{Answer, Work, write};
 use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered};
-use crate::bus::{Bus, BusError, News};
+use crate::bus::{Bus, BusError, MUTE, News};
 use crate::envelope::Envelope;
+use crate::outage::Outage;
 use crate::secret::Secret;
 
 /// A store, and the bus, of many nodes. Clones are the same.
@@ -64,6 +65,8 @@ struct Shared {
     opens: mpsc::Sender<Open>,
     work: mpsc::Sender<Work>,
     durability: String,
+    /// News do not go out.
+    mute: Outage,
 }
 
 /// A stream that is to be opened in the order of the feed.
@@ -91,7 +94,8 @@ impl Postgres {
         let (opens, opened) = mpsc::channel(MOST_WAITING);
         let (work, taken) = mpsc::channel(MOST_WAITING);
         let (known, bell) = (AtomicU64::new(0), Notify::new());
-        let shared = Arc::new(Shared { database, place, limits, known, bell, opens, work, durability });
+        let mute = Outage::new(MUTE);
+        let shared = Arc::new(Shared { database, place, limits, known, bell, opens, work, durability, mute });
         // From the last entry on.
         let begin = shared.entries(0, 0).await?;
         let tasks = Arc::new(Tasks([
@@ -209,10 +213,12 @@ impl Bus for Postgres {
     fn send(&self, news: News) -> Running<'_, Result<(), BusError>> {
         Box::pin(async move {
             let text = serde_json::to_string(&news).map_err(|_| BusError)?;
-            self.shared.write(|answer| Work::Tell(text, answer)).await.map_err(|error| {
-                tracing::warn!(%error, "news are not sent");
-                BusError
-            })
+            let told = self.shared.write(|answer| Work::Tell(text, answer)).await;
+            // That a store ends is no failure.
+            if !matches!(told, Err(StoreError::Stopped)) {
+                self.shared.mute.note(&told);
+            }
+            told.map_err(|_| BusError)
         })
     }
 
@@ -223,9 +229,10 @@ impl Bus for Postgres {
 
 /// Has the bell rung, again and again.
 async fn listen(shared: Arc<Shared>) {
+    let outage = Outage::new("the bell of the feed does not ring");
     loop {
-        if let Err(error) = shared.database.listen(&shared.bell).await {
-            tracing::warn!(%error, "the bell is away");
+        if let Err(error) = shared.database.listen(&shared.bell, &outage).await {
+            outage.met(&error);
         }
         sleep(AGAIN).await;
     }
@@ -234,6 +241,7 @@ async fn listen(shared: Arc<Shared>) {
 /// Forgets what nobody used for long.
 async fn forget(shared: Arc<Shared>) {
     let keep = shared.place.keep;
+    let outage = Outage::new("nothing is forgotten");
     let mut ticks = interval((keep / 2).min(LONGEST_KEPT_TOO_LONG));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -245,9 +253,7 @@ async fn forget(shared: Arc<Shared>) {
             shared.database.query("SELECT forget($1)", &[&keep.as_secs_f64()]).await?;
             shared.database.query("DELETE FROM revoked WHERE until < $1", &[&expired]).await
         };
-        if let Err(error) = done.await {
-            tracing::warn!(%error, "nothing is forgotten");
-        }
+        outage.note(&done.await);
     }
 }
 

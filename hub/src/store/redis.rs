@@ -5,20 +5,28 @@
 
 mod reader;
 
-use std::fmt;
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, RedisResult, Script, ScriptInvocation};
+use redis::{
+    Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, Script,
+    ScriptInvocation, TlsCertificates,
+};
+use taut::tokio::rustls::{self, crypto::aws_lc_rs};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered};
-use crate::bus::{Bus, BusError, News};
+use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered, trust};
+use crate::bus::{Bus, BusError, MUTE, News};
 use crate::envelope::Envelope;
+use crate::outage::Outage;
+use crate::secret::Secret;
 use reader::{Reader, watch};
 
 /// A store, and the bus, of many nodes. Clones are the same.
@@ -34,10 +42,12 @@ struct Tasks([JoinHandle<()>; 2]);
 /// Where it is, and how much it keeps.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// `redis://…`; it may have a password.
-    pub url: crate::secret::Secret,
+    /// `redis://…`, or `rediss://…` for TLS; it may have a user and a password.
+    pub url: Secret,
     /// What begins the names of all keys: hubs with different ones do not know of each other.
     pub prefix: String,
+    /// A file of PEM: who may have issued the server's certificate. Without it those whom the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// How many entries the feed has. A node that is away for more has its clients recover.
     pub feed: usize,
     /// How long a stream is kept after its last message.
@@ -55,6 +65,8 @@ struct Shared {
     lost: Notify,
     opens: mpsc::Sender<Open>,
     durability: String,
+    /// News do not go out.
+    mute: Outage,
 }
 
 struct Scripts {
@@ -86,7 +98,7 @@ impl Redis {
         feed: Feed,
         news: mpsc::Sender<News>,
     ) -> Result<Self, StoreError> {
-        let client = Client::open(place.url.reveal())?;
+        let client = client(&place)?;
         let settings = ConnectionManagerConfig::new()
             .set_response_timeout(Some(PATIENCE))
             .set_connection_timeout(Some(PATIENCE))
@@ -101,7 +113,9 @@ impl Redis {
         let (opens, opened) = mpsc::channel(MOST_WAITING);
         let (batches, read) = mpsc::channel(1);
         let (known, lost) = (at.into(), Notify::new());
-        let shared = Arc::new(Shared { connection, scripts, place, limits, known, lost, opens, durability });
+        let mute = Outage::new(MUTE);
+        let shared =
+            Arc::new(Shared { connection, scripts, place, limits, known, lost, opens, durability, mute });
         let tasks = Arc::new(Tasks([
             tokio::spawn(watch(client, shared.key("feed", ""), at, batches)),
             tokio::spawn(Reader::new(shared.clone(), at, feed, news).run(read, opened)),
@@ -246,10 +260,9 @@ impl Store for Redis {
 impl Bus for Redis {
     fn send(&self, news: News) -> Running<'_, Result<(), BusError>> {
         Box::pin(async move {
-            self.shared.tell(&news).await.map_err(|error| {
-                tracing::warn!(%error, "news are not sent");
-                BusError
-            })
+            let told = self.shared.tell(&news).await;
+            self.shared.mute.note(&told);
+            told.map_err(|_| BusError)
         })
     }
 
@@ -284,6 +297,25 @@ impl Scripts {
     }
 }
 
+fn client(place: &Place) -> Result<Client, StoreError> {
+    let info = place.url.reveal().into_connection_info()?;
+    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return Ok(Client::open(info)?);
+    }
+    // `redis` takes the process's. Whoever has this in a program of theirs may have set another one.
+    let _ = aws_lc_rs::default_provider().install_default();
+    let roots = place.ca_file.as_deref().map(trust::read).transpose().map_err(StoreError::Roots)?;
+    let root_cert = roots.map(|(text, _)| text);
+    Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?)
+}
+
+/// Whether TLS is what failed.
+pub(super) fn is_tls(error: &RedisError) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 /// As Redis is configured, where it tells.
 async fn durability(connection: &mut ConnectionManager) -> String {
     let mut values = Vec::new();
@@ -306,8 +338,8 @@ impl fmt::Debug for Redis {
     }
 }
 
-impl From<redis::RedisError> for StoreError {
-    fn from(error: redis::RedisError) -> Self {
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
         Self::Redis(error)
     }
 }

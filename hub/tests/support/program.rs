@@ -26,12 +26,31 @@ impl Program {
 
     /// Starts it at these addresses.
     pub(crate) async fn start_at(address: &str, api: &str, settings: &[&str]) -> Self {
+        Self::run(&["--address", address, "--api-address", api], |_| {}, settings).await
+    }
+
+    /// Starts it on free ports, with what is done to its environment or output.
+    pub(crate) async fn start_as(own: impl FnOnce(&mut Command), settings: &[&str]) -> Self {
+        Self::run(&["--address", "127.0.0.1:0", "--api-address", "127.0.0.1:0"], own, settings).await
+    }
+
+    /// Starts it, with what it logs in a file.
+    pub(crate) async fn start_logging(log: &Scratch, settings: &[&str]) -> Self {
+        let file = std::fs::File::create(log.path()).unwrap();
+        let logging = |command: &mut Command| {
+            command.env("RUST_LOG", "info").stderr(file);
+        };
+        Self::start_as(logging, settings).await
+    }
+
+    async fn run(arguments: &[&str], own: impl FnOnce(&mut Command), settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
-        command.args(["serve", "--address", address, "--api-address", api]);
+        command.arg("serve").args(arguments);
         for setting in settings {
             command.arg("--set").arg(setting);
         }
         command.env("TAUT_HUB_API_TOKEN", API_TOKEN).env("RUST_LOG", "error").stdout(Stdio::piped());
+        own(&mut command);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said: Vec<_> = lines.take(2).map(Result::unwrap).collect();
@@ -93,25 +112,34 @@ pub(crate) struct RedisServer {
     child: Child,
     port: u16,
     keeps: bool,
+    arguments: Vec<String>,
     folder: PathBuf,
 }
 
 impl RedisServer {
     pub(crate) async fn start(keeps: bool) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        Self::start_with(keeps, &[], &[]).await
+    }
+
+    /// With these arguments more, and these files in its folder, which is where it runs.
+    pub(crate) async fn start_with(keeps: bool, arguments: &[&str], files: &[(&str, &str)]) -> Self {
+        let port = free_port().await;
         let folder = Scratch::folder();
-        let child = Self::spawn(port, keeps, &folder);
-        let server = Self { child, port, keeps, folder };
+        for (name, content) in files {
+            std::fs::write(folder.join(name), content).unwrap();
+        }
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let child = Self::spawn(port, keeps, &arguments, &folder);
+        let server = Self { child, port, keeps, arguments, folder };
         server.wait().await;
         server
     }
 
-    fn spawn(port: u16, keeps: bool, folder: &PathBuf) -> Child {
+    fn spawn(port: u16, keeps: bool, arguments: &[String], folder: &PathBuf) -> Child {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendfsync", "always", "--dir"]).arg(folder);
         command.args(["--port", &port.to_string(), "--appendonly", if keeps { "yes" } else { "no" }]);
+        command.args(arguments).current_dir(folder);
         command.stdout(Stdio::null()).spawn().expect("redis-server is installed")
     }
 
@@ -121,7 +149,7 @@ impl RedisServer {
     }
 
     pub(crate) async fn again(&mut self) {
-        self.child = Self::spawn(self.port, self.keeps, &self.folder);
+        self.child = Self::spawn(self.port, self.keeps, &self.arguments, &self.folder);
         self.wait().await;
     }
 
@@ -172,6 +200,11 @@ impl Drop for RedisServer {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// At which nobody listens, just before.
+pub(crate) async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 /// SIGKILL: nothing of it runs any more.

@@ -11,9 +11,7 @@ use std::{fmt, io};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
-use taut::tokio::rustls::pki_types::CertificateDer;
-use taut::tokio::rustls::pki_types::pem::PemObject;
-use taut::tokio::rustls::{self, ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use taut::tokio::rustls::{self, ClientConfig, crypto::aws_lc_rs};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -21,6 +19,8 @@ use tokio_postgres::{AsyncMessage, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Place;
+use crate::outage::Outage;
+use crate::store::trust;
 
 /// A database that is ready.
 pub(super) struct Database {
@@ -97,8 +97,8 @@ impl Database {
         answer
     }
 
-    /// Rings whenever a node wrote to the feed, on a connection of its own, until that ends.
-    pub(super) async fn listen(&self, bell: &Notify) -> Result<(), Fault> {
+    /// Rings whenever a node wrote to the feed, on a connection of its own, until that ends. With it the outage is over.
+    pub(super) async fn listen(&self, bell: &Notify, outage: &Outage) -> Result<(), Fault> {
         let (client, mut connection) = self.settings.connect(self.tls.clone()).await?;
         let ringing = async {
             loop {
@@ -112,6 +112,7 @@ impl Database {
         };
         let listening = async {
             client.batch_execute(&format!("LISTEN \"{}\"", self.schema)).await?;
+            outage.over();
             // What came before is not told.
             bell.notify_one();
             pending::<Result<(), Fault>>().await
@@ -182,11 +183,8 @@ fn tls(roots: Option<&Path>) -> Result<ClientConfig, Fault> {
         let builder = builder.with_platform_verifier().map_err(|error| wrong(&error))?;
         return Ok(builder.with_no_client_auth());
     };
-    let mut store = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-        store.add(root.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-    }
-    Ok(builder.with_root_certificates(store).with_no_client_auth())
+    let (_, roots) = trust::read(path).map_err(Fault::Roots)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Whether it needs no care within quotes, and names a channel as well.
@@ -226,9 +224,16 @@ impl fmt::Display for Fault {
             }
             Self::Silent => f.write_str("it does not answer, or no connection is free"),
             Self::Url(error) => {
-                f.write_str("postgresql.url cannot be read: ")?;
-                write_all(f, error)?;
-                f.write_str(" (sslmode is disable, prefer or require, which verifies the certificate)")
+                f.write_str("postgresql.url cannot be read")?;
+                // With an `@`, it is of a password that has one.
+                let cause = error.source().map(ToString::to_string).filter(|cause| !cause.contains('@'));
+                if let Some(cause) = cause {
+                    write!(f, ": {cause}")?;
+                }
+                f.write_str(
+                    " (sslmode is disable, prefer or require, which verifies the certificate; @, / and ? of a \
+                     password are written %40, %2F and %3F)",
+                )
             }
             Self::Name => write!(
                 f,

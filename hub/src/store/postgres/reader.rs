@@ -13,6 +13,7 @@ use tokio_postgres::Row;
 
 use super::{Fault, Open, Shared};
 use crate::bus::News;
+use crate::outage::Outage;
 use crate::store::{Fed, Feed, StoreError, numbered};
 
 /// Feeds what is in the feed.
@@ -24,6 +25,7 @@ pub(super) struct Reader {
     era: String,
     feed: Feed,
     news: mpsc::Sender<News>,
+    outage: Outage,
 }
 
 /// What is in the feed, up to some number.
@@ -38,14 +40,14 @@ pub(super) struct Entries {
 struct Over;
 
 impl Reader {
-    pub(super) const fn new(
+    pub(super) fn new(
         shared: Arc<Shared>,
         at: u64,
         era: String,
         feed: Feed,
         news: mpsc::Sender<News>,
     ) -> Self {
-        Self { shared, at, era, feed, news }
+        Self { shared, at, era, feed, news, outage: Outage::new("the feed cannot be read") }
     }
 
     pub(super) async fn run(mut self, mut opens: mpsc::Receiver<Open>) {
@@ -83,9 +85,8 @@ impl Reader {
     }
 
     async fn look(&mut self) -> Result<(), Over> {
-        if let Err(error) = self.catch_up(u64::MAX).await? {
-            tracing::warn!(%error, "the feed cannot be read");
-        }
+        let looked = self.catch_up(u64::MAX).await?;
+        self.outage.note(&looked);
         Ok(())
     }
 

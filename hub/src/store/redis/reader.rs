@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Open, PATIENCE, Shared};
 use crate::bus::News;
+use crate::outage::Outage;
 use crate::store::{Fed, Feed, StoreError, numbered};
 
 /// Feeds what `watch` brings, and what it did not bring.
@@ -23,6 +24,7 @@ pub(super) struct Reader {
     at: u64,
     feed: Feed,
     news: mpsc::Sender<News>,
+    outage: Outage,
 }
 
 /// An entry of the feed: its id, and names and values.
@@ -32,8 +34,8 @@ type Entry = (String, Vec<String>);
 struct Over;
 
 impl Reader {
-    pub(super) const fn new(shared: Arc<Shared>, at: u64, feed: Feed, news: mpsc::Sender<News>) -> Self {
-        Self { shared, at, feed, news }
+    pub(super) fn new(shared: Arc<Shared>, at: u64, feed: Feed, news: mpsc::Sender<News>) -> Self {
+        Self { shared, at, feed, news, outage: Outage::new("the feed cannot be read") }
     }
 
     pub(super) async fn run(
@@ -64,7 +66,7 @@ impl Reader {
             if number > self.at + 1 {
                 // Entries are missing: they are still to be had, or are not.
                 if let Err(error) = self.catch_up(number - 1).await? {
-                    tracing::warn!(%error, "the feed cannot be read");
+                    self.outage.met(&error);
                     return Ok(());
                 }
             }
@@ -99,9 +101,7 @@ impl Reader {
             Ok((false, at)) => self.catch_up(at).await?,
             Err(error) => Err(error),
         };
-        if let Err(error) = looked {
-            tracing::warn!(%error, "Redis does not answer");
-        }
+        self.outage.note(&looked);
         Ok(())
     }
 
@@ -160,18 +160,20 @@ pub(super) async fn watch(client: Client, feed: String, mut at: u64, batches: mp
     let settings = AsyncConnectionConfig::new()
         .set_response_timeout(Some(PATIENCE + WAIT))
         .set_connection_timeout(Some(PATIENCE));
+    let outage = Outage::new("the feed does not come by itself");
     loop {
         if let Ok(mut connection) = client.get_multiplexed_async_connection_with_config(&settings).await {
             loop {
                 match read(&mut connection, &feed, at).await {
                     Ok(batch) => {
+                        outage.over();
                         at = batch.last().and_then(number).unwrap_or(at);
                         if !batch.is_empty() && batches.send(batch).await.is_err() {
                             return;
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "the feed is away");
+                        outage.met(&error);
                         break;
                     }
                 }
