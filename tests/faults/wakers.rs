@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use taut::Budget;
 use taut::proto::frame::OpCode;
 use taut::proto::{CloseCode, CloseFrame, Config, Role};
 use taut::tokio::WebSocket;
+use taut::{Budget, Error};
 use tokio::time::advance;
 
 use crate::OPTIONS;
@@ -260,4 +260,24 @@ async fn turns_that_nobody_asked_for_do_nothing() {
         assert_eq!(task.rings(), 0, "{name}");
     });
     assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_told_of_the_end_is_not_woken_by_it() {
+    let task = Task::new();
+    let (stream, peer) = pair(1000);
+    let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    assert!(task.poll(socket.recv()).is_pending());
+    peer.finish();
+    assert_eq!(task.rings(), 1, "the stream tells");
+    assert!(matches!(task.poll(socket.recv()), Poll::Ready(Err(Error::Lost))));
+    drop(socket);
+    assert_eq!(task.rings(), 0);
+
+    // Nor by the drop of a socket that nobody waits for any more.
+    let (stream, _peer) = pair(1000);
+    let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    assert!(task.poll(socket.recv()).is_pending());
+    drop(socket);
+    assert_eq!(task.rings(), 0);
 }
