@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use heap::Heap;
 use support::{connection, frame};
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
+use taut::proto::handshake::{Accept, ServerHandshake};
 use taut::proto::{
     Agreement, Config, Connection, Deflate, Delivery, Event, EventRef, Kind, Message, MessageRef, Role,
 };
@@ -421,6 +422,24 @@ fn a_fresh_connection_owns_no_heap() {
         assert_eq!(before.allocations(), 0, "{role:?}");
     }
 }
+
+/// The fields of the request, and its target; the answer goes where those before it were.
+#[test]
+fn a_handshake_in_one_piece_allocates_twice() {
+    let shake_hands = || {
+        let before = Heap::warm();
+        let pending = ServerHandshake::new().poll_with(REQUEST).unwrap().unwrap();
+        let mut connection = pending.accept(Accept::new(), Config::new()).unwrap();
+        let allocations = before.allocations();
+        assert!(write(&mut connection) > 0);
+        allocations
+    };
+    shake_hands();
+    assert_eq!(shake_hands(), 2);
+}
+
+const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// Traffic of all kinds in both directions.
 fn traffic(connection: &mut Connection, wire: &[u8], borrowed: bool) {

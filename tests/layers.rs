@@ -67,7 +67,7 @@ const LAYERS: Layers = &[
             &["fields", "key", "uri"],
             &["error"],
             &["body", "extensions", "head"],
-            &["deflate", "reject"],
+            &["check", "deflate", "reject"],
             &["client", "server"],
             &["parsed"],
         ],

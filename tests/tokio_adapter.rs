@@ -7,8 +7,10 @@ mod transport;
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
@@ -24,9 +26,9 @@ use taut::proto::{
 };
 use taut::tokio::{Incoming, Options, WebSocket, accept, accept_with, connect, connect_over, connect_with};
 use taut::{Deadline, Error};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::yield_now;
+use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use transport::{Transport, Turns, pair};
 
@@ -811,6 +813,34 @@ async fn a_slow_client_does_not_move_the_deadline() {
     assert!(matches!(accepted, Err(Error::Timeout(Deadline::Handshake))), "{accepted:?}");
     assert_eq!(start.elapsed(), HANDSHAKE_TIME);
     assert!(dripping.await.unwrap());
+}
+
+/// Always has a byte for a task whose turn is not over.
+#[derive(Debug)]
+struct Endless(usize);
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(coop::poll_proceed(cx)).made_progress();
+        self.0 += 1;
+        assert!(self.0 < 10_000, "nobody looks at the clock");
+        buf.put_slice(b"a");
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_without_a_pause_has_the_same_time() {
+    let options =
+        Options::new().handshake_timeout(Duration::ZERO).limits(HandshakeLimits::new().max_head(1 << 20));
+    let stream = tokio::io::join(Endless(0), tokio::io::sink());
+    let accepted = tokio::spawn(accept_with(stream, options, |_| Ok(Accept::new())));
+    let accepted = accepted.await.unwrap();
+    assert!(matches!(accepted, Err(Error::Timeout(Deadline::Handshake))), "{accepted:?}");
 }
 
 /// One deadline for the request and the answer together, without the application's decision.

@@ -4,16 +4,19 @@
 
 use alloc::boxed::Box;
 use core::any::Any;
-use core::future::Future;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::net::TcpStream;
-use ::tokio::time::{Instant, timeout, timeout_at};
+use ::tokio::task::unconstrained;
+use ::tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::closing::after;
-use super::scratch::read_head;
+use super::scratch::poll_head;
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
@@ -52,15 +55,25 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: FnOnce(&Request) -> Result<Accept, Reject>,
 {
+    let mut hello = Hello::new(stream, options);
     // On the heap until it is done: a task is as large as the largest that it ever waits for, and this one
     // would keep a kilobyte for as long as the connection lasts.
     Box::pin(async move {
-        let decided = {
-            let incoming = Incoming::read(stream, options).await?;
-            match decide(incoming.request()) {
-                Ok(accept) => Ok(incoming.open(accept)),
-                Err(reject) => Err((reject.status(), Box::pin(incoming.reject(reject)))),
+        // What is not there any more while it waits takes no room in it.
+        let decided = match poll_fn(|cx| hello.poll_request(cx)).await {
+            Ok(pending) => {
+                let left = hello.limit.left();
+                match decide(pending.request()) {
+                    Ok(accept) => Ok(Opened::new(hello.stream, pending, accept, &hello.options, left)),
+                    Err(reject) => {
+                        let status = reject.status();
+                        let incoming =
+                            Incoming { stream: hello.stream, pending, options: hello.options, left };
+                        Err((status, Box::pin(incoming.reject(reject))))
+                    }
+                }
             }
+            Err(error) => return Err(Box::pin(hello.refuse(error)).await),
         };
         match decided {
             Ok(opened) => opened.written().await,
@@ -88,13 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// # Errors
     /// As [`accept`].
     pub fn read(stream: S, options: Options) -> impl Future<Output = Result<Self, Error>> {
-        let read = Arrival::read(stream, options);
+        let mut hello = Hello::new(stream, options);
         // An `async fn` would hold its arguments twice.
         async move {
-            match read.await? {
-                Some(Arrival::WebSocket(incoming)) => Ok(incoming),
-                Some(Arrival::Plain(plain)) => Err(plain.refuse().await),
-                None => Err(Error::NoRequest),
+            match poll_fn(|cx| hello.poll_request(cx)).await {
+                Ok(pending) => Ok(hello.into_incoming(pending)),
+                Err(error) => Err(Box::pin(hello.refuse(error)).await),
             }
         }
     }
@@ -117,21 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// [`Error::Build`] if the client did not offer the subprotocol (it gets status 500), [`Error::Io`], or
     /// [`Error::Timeout`].
     pub async fn accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        self.open(accept).written().await
-    }
-
-    fn open(mut self, accept: Accept) -> Opened<S> {
-        let left = self.left;
-        match self.pending.accept(self.options.agree(accept), self.options.config) {
-            Ok(connection) => {
-                Opened { socket: Ok(WebSocket::new(self.stream, connection, &self.options)), left }
-            }
-            Err(error) => {
-                let reason = error.reason().clone();
-                self.pending = error.into_pending();
-                Opened { socket: Err(Box::new((self, reason))), left }
-            }
-        }
+        let Self { stream, pending, options, left } = self;
+        Opened::new(stream, pending, accept, &options, left).written().await
     }
 
     /// Refuses the request with an HTTP answer, and closes the stream.
@@ -179,51 +178,90 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Arrival<S> {
     ///
     /// # Errors
     /// As [`accept`], of a request that asks for a WebSocket, or is not HTTP/1.
-    pub fn read(mut stream: S, options: Options) -> impl Future<Output = Result<Option<Self>, Error>> {
-        set_nodelay(&stream);
+    pub fn read(stream: S, options: Options) -> impl Future<Output = Result<Option<Self>, Error>> {
+        let mut hello = Hello::new(stream, options);
         async move {
-            let start = Instant::now();
-            let mut handshake = ServerHandshake::with_limits(options.limits);
-            let mut came = false;
-            let read = async {
-                loop {
-                    match handshake.poll() {
-                        Ok(Some(pending)) => return Ok(pending),
-                        Ok(None) => {}
-                        Err(error) => return Err(Error::from(error)),
-                    }
-                    match read_head(&mut stream, |head| handshake.feed(head)).await {
-                        Ok(1..) => came = true,
-                        Ok(0) => handshake.input_eof(),
-                        Err(error) if !came && is_gone(&error) => handshake.input_eof(),
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-            };
-            // Answers to what is no request are rare, and not to take room for others.
-            let read = match timeout(options.handshake_timeout, read).await {
-                Ok(Ok(pending)) => {
-                    let left = options.handshake_timeout.saturating_sub(start.elapsed());
-                    Ok(Some(Self::WebSocket(Incoming { stream, pending, options, left })))
-                }
-                Ok(Err(Error::Handshake(HandshakeError::UnexpectedEof { received: 0 }))) => Ok(None),
-                Ok(Err(Error::Handshake(reason))) if handshake.plain_request().is_some() => {
-                    Ok(Some(Self::Plain(Plain(Box::new(Unasked { stream, handshake, options, reason })))))
-                }
-                Ok(Err(error)) => {
-                    // The client's loss if it does not take the answer.
-                    let time = options.pace.close_timeout;
-                    let _ = Box::pin(answer(&mut stream, handshake.output(), time)).await;
-                    Err(error)
-                }
-                Err(_) => {
-                    handshake.time_out();
-                    // The time is over: what the stream does not take at once is not sent.
-                    let _ = Box::pin(answer(&mut stream, handshake.output(), Duration::ZERO)).await;
-                    Err(Error::Timeout(Deadline::Handshake))
-                }
-            };
-            options.observer.outcome(Role::Server, read)
+            match poll_fn(|cx| hello.poll_request(cx)).await {
+                Ok(pending) => Ok(Some(Self::WebSocket(hello.into_incoming(pending)))),
+                Err(error) => Ok(Box::pin(hello.plain(error)).await?.map(Self::Plain)),
+            }
+        }
+    }
+}
+
+/// A handshake of which the request is not there yet.
+struct Hello<S> {
+    stream: S,
+    handshake: ServerHandshake,
+    options: Options,
+    /// Something came.
+    came: bool,
+    limit: Limit,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Hello<S> {
+    fn new(stream: S, options: Options) -> Self {
+        set_nodelay(&stream);
+        let handshake = ServerHandshake::with_limits(options.limits);
+        Self { stream, handshake, options, came: false, limit: Limit::new(options.handshake_timeout) }
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pending, Error>> {
+        let request = self.poll_read(cx);
+        if request.is_pending() {
+            return self.limit.poll(cx).map(Err);
+        }
+        request
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pending, Error>> {
+        let Self { stream, handshake, came, .. } = self;
+        loop {
+            let mut request = None;
+            match ready!(poll_head(stream, cx, |head| request = Some(handshake.poll_with(head)))) {
+                Ok(1..) => *came = true,
+                Ok(0) => handshake.input_eof(),
+                Err(error) if !*came && is_gone(&error) => handshake.input_eof(),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            if let Some(pending) = request.unwrap_or_else(|| handshake.poll())? {
+                return Poll::Ready(Ok(pending));
+            }
+        }
+    }
+
+    fn into_incoming(self, pending: Pending) -> Incoming<S> {
+        Incoming { stream: self.stream, pending, options: self.options, left: self.limit.left() }
+    }
+
+    /// What else it was than a request for a WebSocket.
+    async fn plain(self, error: Error) -> Result<Option<Plain<S>>, Error> {
+        let Self { mut stream, mut handshake, options, .. } = self;
+        match error {
+            Error::Handshake(HandshakeError::UnexpectedEof { received: 0 }) => return Ok(None),
+            Error::Handshake(reason) if handshake.plain_request().is_some() => {
+                return Ok(Some(Plain(Box::new(Unasked { stream, handshake, options, reason }))));
+            }
+            Error::Timeout(_) => {
+                handshake.time_out();
+                // The time is over: what the stream does not take at once is not sent.
+                let _ = answer(&mut stream, handshake.output(), Duration::ZERO).await;
+            }
+            _ => {
+                // The client's loss if it does not take the answer.
+                let _ = answer(&mut stream, handshake.output(), options.pace.close_timeout).await;
+            }
+        }
+        options.observer.refused(Role::Server, &error);
+        Err(error)
+    }
+
+    /// Answers what is no request for a WebSocket.
+    async fn refuse(self, error: Error) -> Error {
+        match self.plain(error).await {
+            Ok(Some(plain)) => plain.refuse().await,
+            Ok(None) => Error::NoRequest,
+            Err(error) => error,
         }
     }
 }
@@ -282,19 +320,68 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Plain<S> {
     }
 }
 
+/// How long a handshake may take. Its clock begins when it is first waited for: most are there at once.
+#[derive(Debug)]
+struct Limit {
+    time: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Limit {
+    const fn new(time: Duration) -> Self {
+        Self { time, timer: None }
+    }
+
+    /// Ready once the time is over; to be polled where nothing could be done.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let time = self.time;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(after(time))));
+        // What the task has done in its turn does not move the deadline.
+        pin!(unconstrained(timer.as_mut())).poll(cx).map(|()| Error::Timeout(Deadline::Handshake))
+    }
+
+    fn left(&self) -> Duration {
+        let left = |timer: &Pin<Box<Sleep>>| timer.deadline().saturating_duration_since(Instant::now());
+        self.timer.as_ref().map_or(self.time, left)
+    }
+}
+
 /// A connection whose first bytes are to be written, or a request that could not be accepted.
 struct Opened<S> {
     socket: Result<WebSocket<S>, Box<(Incoming<S>, BuildError)>>,
-    left: Duration,
+    limit: Limit,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Opened<S> {
-    async fn written(self) -> Result<WebSocket<S>, Error> {
+    fn new(stream: S, pending: Pending, accept: Accept, options: &Options, left: Duration) -> Self {
+        let socket = match pending.accept(options.agree(accept), options.config) {
+            Ok(connection) => Ok(WebSocket::new(stream, connection, options)),
+            Err(error) => {
+                let reason = error.reason().clone();
+                let pending = error.into_pending();
+                Err(Box::new((Incoming { stream, pending, options: *options, left }, reason)))
+            }
+        };
+        Self { socket, limit: Limit::new(left) }
+    }
+
+    async fn written(mut self) -> Result<WebSocket<S>, Error> {
+        if let Ok(socket) = &self.socket {
+            let limit = &mut self.limit;
+            let written = poll_fn(|cx| {
+                let mut line = socket.line();
+                let flushed = line.poll_flush(cx);
+                if flushed.is_pending() {
+                    // Memory of the thread is not to wait for a client.
+                    line.sender.release();
+                    return limit.poll(cx).map(Err);
+                }
+                flushed
+            });
+            written.await?;
+        }
         match self.socket {
-            Ok(mut socket) => match timeout(self.left, socket.flush()).await {
-                Ok(flushed) => flushed.map(|()| socket),
-                Err(_) => Err(Error::Timeout(Deadline::Handshake)),
-            },
+            Ok(socket) => Ok(socket),
             Err(refused) => {
                 let (incoming, reason) = *refused;
                 Box::pin(incoming.reject(Reject::new(500)?)).await?;

@@ -78,7 +78,7 @@ impl<S> Driver<'_, S> {
         self.intake.receiver.wants_input()
     }
 
-    /// Ends the connection; gives the error to tell, if it did not end well.
+    /// Ends the connection; gives the error to tell, if it did not end well. The others are to be woken then.
     fn end(&mut self, error: Option<Error>) -> Result<(), Error> {
         let Self { intake, line } = self;
         line.stage = Stage::Ended;
@@ -91,7 +91,6 @@ impl<S> Driver<'_, S> {
         self.settle();
         let Self { intake, line } = self;
         line.sender.output_lost();
-        line.wakers.wake();
         intake.receiver.release();
         line.sender.release();
         let status = line.heard.close_status(&line.sender);
@@ -185,7 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 self.intake.leave();
                 let patience = |line: &mut Line<S>, cx: &mut Context<'_>| line.poll_patience(false, cx);
                 match ready!(self.line.with_wakers(side, cx, patience)) {
-                    Late::Output => return Poll::Ready(self.end(Some(Error::Timeout(Deadline::Write)))),
+                    Late::Output => {
+                        let ended = self.end(Some(Error::Timeout(Deadline::Write)));
+                        self.line.wakers.wake_others(side);
+                        return Poll::Ready(ended);
+                    }
                     Late::Message | Late::Beat(_) => self.settle(),
                 }
             }
@@ -240,7 +243,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
 
     /// One turn with the stream, with the waker of all who wait.
     pub(super) fn poll_turn_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Turn> {
-        with_wakers(self, |driver| &mut driver.line.wakers, side, cx, Self::poll_turn)
+        let turn = with_wakers(self, |driver| &mut driver.line.wakers, side, cx, Self::poll_turn);
+        if let Poll::Ready(Turn::Ended(_)) = turn {
+            self.line.wakers.wake_others(side);
+        }
+        turn
     }
 
     /// One turn with the stream: writes what waits, and reads.

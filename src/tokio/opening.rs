@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use core::future::poll_fn;
+
 use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use ::tokio::time::{Instant, timeout_at};
 
-use super::scratch::read_head;
+use super::scratch::poll_head;
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
 use crate::options::Options;
@@ -31,7 +33,8 @@ where
             if let Some(established) = handshake.poll()? {
                 return Ok::<_, Error>(established);
             }
-            if read_head(&mut stream, |head| handshake.feed(head)).await? == 0 {
+            let read = poll_fn(|cx| poll_head(&mut stream, cx, |head| handshake.feed(head)));
+            if read.await? == 0 {
                 handshake.input_eof();
             }
         }

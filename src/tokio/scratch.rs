@@ -4,10 +4,10 @@
 
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::Poll;
+use core::task::{Context, Poll};
 use std::io;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt};
@@ -39,23 +39,21 @@ pub(super) fn put(mut buffer: BytesMut) {
 }
 
 /// Reads a little, for a handshake: what came goes to `feed`.
-pub(super) async fn read_head<S>(stream: &mut S, feed: impl FnOnce(&[u8])) -> io::Result<usize>
+pub(super) fn poll_head<S>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    feed: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>>
 where
     S: AsyncRead + Unpin,
 {
-    let mut feed = Some(feed);
-    poll_fn(|cx| {
-        let mut buffer = take();
-        let read = pin!(stream.read_buf(&mut (&mut buffer).limit(MOST_HEAD))).poll(cx);
-        if let Poll::Ready(Ok(1..)) = read
-            && let Some(feed) = feed.take()
-        {
-            feed(&buffer);
-        }
-        put(buffer);
-        read
-    })
-    .await
+    let mut buffer = take();
+    let read = pin!(stream.read_buf(&mut (&mut buffer).limit(MOST_HEAD))).poll(cx);
+    if let Poll::Ready(Ok(1..)) = read {
+        feed(&buffer);
+    }
+    put(buffer);
+    read
 }
 
 /// The right to leave a buffer with a connection for as long as the application does other things.

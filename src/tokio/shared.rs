@@ -14,6 +14,7 @@ use spin::relax::Yield;
 
 use super::held::{self, Held, Written};
 use super::line::{Line, MOST_HELD};
+use super::wakers::Side;
 use crate::proto::{Agreement, CloseStatus, SendError, Sender};
 
 /// What the halves of a socket share with each other, and with the task that writes held frames.
@@ -146,8 +147,8 @@ impl<S> Shared<S> {
         if let (Some(hold), Some(asker)) = (self.hold, asker) {
             hold(self).write_held(asker);
         }
-        if let Some(line) = self.take() {
-            line.wakers.wake();
+        if let Some(mut line) = self.take() {
+            line.wakers.wake_others(Side::Receive);
         }
     }
 }

@@ -148,6 +148,15 @@ impl Wakers {
         }
     }
 
+    /// As [`wake`](Self::wake), for whoever is at work on that side, and waits no more.
+    pub(super) fn wake_others(&mut self, side: Side) {
+        // A task that is woken by its own work runs once more for nothing.
+        if let Side::Receive = side {
+            self.receive = None;
+        }
+        self.wake();
+    }
+
     /// Wakes all sides: something happened that no stream tells.
     pub(super) fn wake(&self) {
         let others = self.others.iter();

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use taut::Budget;
 use taut::proto::frame::OpCode;
 use taut::proto::{CloseCode, CloseFrame, Config, Role};
-use taut::tokio::WebSocket;
+use taut::tokio::{WebSocket, accept};
+use taut::{Budget, Error};
 use tokio::time::advance;
 
 use crate::OPTIONS;
@@ -261,3 +261,50 @@ async fn turns_that_nobody_asked_for_do_nothing() {
     });
     assert_eq!(budget.used(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_told_of_the_end_is_not_woken_by_it() {
+    let task = Task::new();
+    let (stream, peer) = pair(1000);
+    let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    assert!(task.poll(socket.recv()).is_pending());
+    peer.finish();
+    assert_eq!(task.rings(), 1, "the stream tells");
+    assert!(matches!(task.poll(socket.recv()), Poll::Ready(Err(Error::Lost))));
+    drop(socket);
+    assert_eq!(task.rings(), 0);
+
+    // Nor by the drop of a socket that nobody waits for any more.
+    let (stream, _peer) = pair(1000);
+    let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    assert!(task.poll(socket.recv()).is_pending());
+    drop(socket);
+    assert_eq!(task.rings(), 0);
+}
+
+/// The answer is written where those before it were: what they made grow stays with the thread.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_the_answer_keeps_no_memory_of_the_thread() {
+    let task = Task::new();
+    let (stream, busy_peer) = pair(1 << 20);
+    let mut busy = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
+    // The thread has its buffer to read into from here on.
+    wait(&mut busy, Call::Recv, &task);
+    let before = Heap::now();
+    for _ in 0..100 {
+        busy.feed(vec![0; 1 << 10]).unwrap();
+    }
+    assert!(matches!(task.poll(busy.flush()), Poll::Ready(Ok(()))));
+    drop((busy, busy_peer));
+
+    let (stream, peer) = pair(1);
+    peer.push(REQUEST);
+    let mut accepted = pin!(accept(stream));
+    assert!(task.poll(accepted.as_mut()).is_pending());
+    assert_eq!(peer.pull(), b"H", "it waits in the middle of its answer");
+    let owned = before.owned();
+    assert!(owned < 8 << 10, "{owned} B");
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -18,7 +18,7 @@ mod stream;
 #[cfg(feature = "handshake")]
 pub use handshake::handshake;
 #[cfg(feature = "server")]
-pub use server::serve;
+pub use server::{serve, serve_as_accepted};
 pub use settings::{Form, Mode, Purpose, Settings, number};
 #[cfg(feature = "stream")]
 pub use stream::{echo_by_turns, echo_while_ready};

@@ -12,11 +12,26 @@ use tokio::task::unconstrained;
 use crate::Settings;
 
 /// Prints the address it listens on, and gives each connection to `echo`, in a task of the one thread that the
-/// runtime does not interrupt: how often it would, depends on how a library reads.
+/// runtime does not interrupt: how often it would, depends on how a library reads. TCP_NODELAY is set.
 ///
 /// # Errors
 /// What is wrong with the arguments or the socket.
 pub fn serve<F>(echo: impl Fn(TcpStream, Settings) -> F) -> Result<(), String>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    serve_as_accepted(|stream, settings| {
+        // A socket that refuses this is broken, which the first read tells.
+        let _ = stream.set_nodelay(true);
+        echo(stream, settings)
+    })
+}
+
+/// The same for a library that sets TCP_NODELAY by itself.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_as_accepted<F>(echo: impl Fn(TcpStream, Settings) -> F) -> Result<(), String>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -35,10 +50,8 @@ where
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            if stream.set_nodelay(true).is_ok() {
-                // How a connection ends is for the load to judge. A task around the future would be twice its size.
-                tokio::spawn(unconstrained(echo(stream, settings)));
-            }
+            // How a connection ends is for the load to judge. A task around the future would be twice its size.
+            tokio::spawn(unconstrained(echo(stream, settings)));
         }
     });
     served.map_err(|error| format!("cannot serve: {error}"))

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,23 +13,24 @@ use core::fmt;
 /// HTTP does not say which characters those above 127 stand for (RFC 9110 §5.5).
 #[derive(Clone, Default)]
 pub struct Fields {
-    /// Names and values, one after the other.
-    text: Vec<u8>,
-    /// For each field where its name ends, and where its value does.
-    ends: Vec<(usize, usize)>,
+    /// For each field how long its name is, how long its value is, and both.
+    bytes: Vec<u8>,
+    count: usize,
 }
 
 impl Fields {
     /// With room for so many fields, and for the bytes of their names and values.
     pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
+        Self { bytes: Vec::with_capacity(bytes + fields * 2 * LENGTH), count: 0 }
     }
 
     pub(super) fn push(&mut self, name: &str, value: &[u8]) {
-        self.text.extend_from_slice(name.as_bytes());
-        let name_end = self.text.len();
-        self.text.extend_from_slice(trim(value));
-        self.ends.push((name_end, self.text.len()));
+        let value = trim(value);
+        self.bytes.extend_from_slice(&name.len().to_ne_bytes());
+        self.bytes.extend_from_slice(&value.len().to_ne_bytes());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(value);
+        self.count += 1;
     }
 
     /// The value of the first field of that name.
@@ -45,15 +47,14 @@ impl Fields {
 
     /// The values of all fields of that name.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = move |field: &(&[u8], &[u8])| field.0.eq_ignore_ascii_case(name.as_bytes());
+        let named = move |field: &(&[u8], &[u8])| is(field.0, name);
         self.pairs().filter(named).map(|field| field.1)
     }
 
     /// The elements of the comma-separated lists in all fields of that name, without the spaces around
     /// them; empty ones are skipped (RFC 9110 §5.6.1). Quotes mean nothing here.
     pub fn list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let elements = self.all(name).flat_map(|value| value.split(|&byte| byte == b','));
-        elements.map(trim).filter(|element| !element.is_empty())
+        self.all(name).flat_map(elements)
     }
 
     /// Names and values of all fields.
@@ -63,30 +64,44 @@ impl Fields {
 
     /// How many fields there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Whether a list has this element, in any case.
     pub(super) fn names(&self, name: &str, element: &str) -> bool {
-        self.list(name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+        self.all(name).any(|value| lists(value, element))
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(name_end, end)| {
-            let pair = (&self.text[start..name_end], &self.text[name_end..end]);
-            start = end;
-            pair
-        })
+    pub(super) fn pairs(&self) -> Pairs<'_> {
+        Pairs(&self.bytes)
     }
 }
+
+/// Names and values.
+pub(super) struct Pairs<'a>(&'a [u8]);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = self.0.split_first_chunk()?;
+        let (value, rest) = rest.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(usize::from_ne_bytes(*name))?;
+        let (value, rest) = rest.split_at_checked(usize::from_ne_bytes(*value))?;
+        self.0 = rest;
+        Some((name, value))
+    }
+}
+
+/// How many bytes say how long something is.
+const LENGTH: usize = size_of::<usize>();
 
 /// Names and values, in this order. Spaces around values are left out.
 impl<'a> FromIterator<(&'a str, &'a [u8])> for Fields {
@@ -115,7 +130,7 @@ impl fmt::Debug for Fields {
 /// The request that asks for a WebSocket (RFC 6455 §4.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    pub(super) method: Box<str>,
+    pub(super) method: Cow<'static, str>,
     pub(super) target: Box<str>,
     pub(super) fields: Fields,
 }
@@ -135,7 +150,9 @@ impl Request {
     /// the target is the whole URI, and what `:authority` says stands in the field Host.
     #[must_use]
     pub fn new(method: &str, target: &str, fields: Fields) -> Self {
-        Self { method: method.into(), target: target.into(), fields }
+        // The one that nearly all have takes no memory.
+        let method = if method == "GET" { Cow::Borrowed("GET") } else { Cow::Owned(method.into()) };
+        Self { method, target: target.into(), fields }
     }
 
     /// The method: `GET`; in HTTP/2, `CONNECT`.
@@ -266,6 +283,24 @@ impl fmt::Debug for Response {
             .field("body_is_whole", &self.body_is_whole)
             .finish()
     }
+}
+
+/// The elements of a list, without the spaces around them; empty ones are skipped.
+fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Whether a list has this element, in any case.
+pub(super) fn lists(list: &[u8], element: &str) -> bool {
+    // Most lists are of one, which is written as the RFCs do.
+    list == element.as_bytes() || elements(list).any(|found| is(found, element))
+}
+
+/// Whether a name is this one, in any case.
+#[inline]
+pub(super) fn is(name: &[u8], known: &str) -> bool {
+    // Nearly all write it as the RFCs do, which is found out at once.
+    name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes())
 }
 
 /// Without the optional white space of RFC 9110 §5.6.3 at both ends.

@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::MaybeUninit;
 
 use bytes::BytesMut;
+use httparse::ParserConfig;
 
 use super::super::config::{Config, HandshakeLimits};
 use super::error::{BuildError, HandshakeError};
@@ -120,24 +121,38 @@ impl Scanner {
         (self.at, self.fields, self.place) = (0, 0, Place::Start);
     }
 
+    /// Parses the request of a head that came in one piece and is as nearly all are: it, whether it is HTTP/1.1, and the
+    /// length of the head. None says nothing: the long way, by [`scan`](Self::scan), finds out.
+    pub(super) fn parse_at_once(&self, input: &[u8]) -> Option<(Request, bool, usize)> {
+        if self.at != 0 {
+            return None;
+        }
+        let mut few = [const { MaybeUninit::uninit() }; FEW];
+        let mut parsed = httparse::Request::new(&mut []);
+        let Ok(httparse::Status::Complete(length)) = parsed.parse_with_uninit_headers(input, &mut few) else {
+            return None;
+        };
+        let within_limits = length <= self.max_head && parsed.headers.len() <= self.max_fields;
+        (within_limits && has_clean_lines(&input[..length])).then(|| {
+            let (request, current) = request(&parsed);
+            (request, current, length)
+        })
+    }
+
     /// Parses the request of a whole head: it, and whether it is HTTP/1.1.
     pub(super) fn parse_request(&self, head: &[u8]) -> Result<(Request, bool), HandshakeError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; self.fields];
-        let mut parsed = httparse::Request::new(&mut headers);
-        whole(parsed.parse(head))?;
-        let request = Request {
-            method: parsed.method.unwrap_or_default().into(),
-            target: parsed.path.unwrap_or_default().into(),
-            fields: fields(parsed.headers),
-        };
-        Ok((request, parsed.version == Some(1)))
+        let (mut few, mut many) = ([const { MaybeUninit::uninit() }; FEW], Vec::new());
+        let mut parsed = httparse::Request::new(&mut []);
+        whole(parsed.parse_with_uninit_headers(head, self.room(&mut few, &mut many)))?;
+        Ok(request(&parsed))
     }
 
     /// Parses the response of a whole head, without its body: it, and whether it is HTTP/1.1.
     pub(super) fn parse_response(&self, head: &[u8]) -> Result<(Response, bool), HandshakeError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; self.fields];
-        let mut parsed = httparse::Response::new(&mut headers);
-        whole(parsed.parse(head))?;
+        let (mut few, mut many) = ([const { MaybeUninit::uninit() }; FEW], Vec::new());
+        let mut parsed = httparse::Response::new(&mut []);
+        let headers = self.room(&mut few, &mut many);
+        whole(ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, headers))?;
         let response = Response {
             // RFC 9110 §15: codes outside 100 to 599 are invalid; 600 and above are in use nevertheless.
             status: parsed.code.filter(|&code| code >= 100).ok_or(HandshakeError::Malformed("status"))?,
@@ -148,7 +163,23 @@ impl Scanner {
         };
         Ok((response, parsed.version == Some(1)))
     }
+
+    /// Room for the fields of the head: on the stack, if they are few.
+    fn room<'a, T>(
+        &self,
+        few: &'a mut [MaybeUninit<T>; FEW],
+        many: &'a mut Vec<MaybeUninit<T>>,
+    ) -> &'a mut [MaybeUninit<T>] {
+        if self.fields <= FEW {
+            return &mut few[..self.fields];
+        }
+        many.resize_with(self.fields, MaybeUninit::uninit);
+        many
+    }
 }
+
+/// As many fields as the request of a browser has, and some more.
+const FEW: usize = 24;
 
 fn whole(parsed: Result<httparse::Status<usize>, httparse::Error>) -> Result<(), HandshakeError> {
     match parsed {
@@ -165,6 +196,22 @@ fn whole(parsed: Result<httparse::Status<usize>, httparse::Error>) -> Result<(),
     }
 }
 
+/// Whether a head that httparse takes has no empty line in front, and CR LF at the end of each: it takes LF alone, too.
+fn has_clean_lines(head: &[u8]) -> bool {
+    // Without an early end, so that many bytes are looked at together.
+    let bare = head
+        .iter()
+        .zip(head.iter().skip(1))
+        .fold(false, |bare, (before, byte)| bare | ((*byte == b'\n') & (*before != b'\r')));
+    !bare && !matches!(head, [b'\r' | b'\n', ..])
+}
+
+/// The request, and whether it is HTTP/1.1.
+fn request(parsed: &httparse::Request<'_, '_>) -> (Request, bool) {
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    (Request::new(method, target, fields(parsed.headers)), parsed.version == Some(1))
+}
+
 fn fields(headers: &[httparse::Header<'_>]) -> Fields {
     let bytes = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
     let mut fields = Fields::with_capacity(headers.len(), bytes);
@@ -176,7 +223,7 @@ fn fields(headers: &[httparse::Header<'_>]) -> Fields {
 
 /// The value of a field that stands in a head exactly once.
 pub(super) fn only<'a>(fields: &'a Fields, name: &'static str) -> Result<&'a [u8], HandshakeError> {
-    at_most_one(fields, name)?.ok_or(HandshakeError::MissingField(name))
+    Only::of(fields, name).only(name)
 }
 
 /// The value of a field that stands in a head once or not at all.
@@ -184,10 +231,33 @@ pub(super) fn at_most_one<'a>(
     fields: &'a Fields,
     name: &'static str,
 ) -> Result<Option<&'a [u8]>, HandshakeError> {
-    let mut values = fields.all(name);
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(HandshakeError::RepeatedField(name)),
-        (value, None) => Ok(value),
+    Only::of(fields, name).at_most_one(name)
+}
+
+/// A field that may stand in a head once.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Only<'a> {
+    value: Option<&'a [u8]>,
+    repeated: bool,
+}
+
+impl<'a> Only<'a> {
+    fn of(fields: &'a Fields, name: &str) -> Self {
+        let mut only = Self::default();
+        fields.all(name).for_each(|value| only.note(value));
+        only
+    }
+
+    pub(super) fn note(&mut self, value: &'a [u8]) {
+        self.repeated = self.value.replace(value).is_some();
+    }
+
+    pub(super) fn only(self, name: &'static str) -> Result<&'a [u8], HandshakeError> {
+        self.at_most_one(name)?.ok_or(HandshakeError::MissingField(name))
+    }
+
+    pub(super) const fn at_most_one(self, name: &'static str) -> Result<Option<&'a [u8]>, HandshakeError> {
+        if self.repeated { Err(HandshakeError::RepeatedField(name)) } else { Ok(self.value) }
     }
 }
 
@@ -255,7 +325,7 @@ const ROOM: usize = Config::new().read_size as usize;
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
+    use alloc::{format, vec};
 
     use super::*;
 

@@ -26,7 +26,7 @@ pub(super) fn key_text(nonce: [u8; 16]) -> [u8; 24] {
 }
 
 /// Whether the value of a Sec-WebSocket-Key field stands for 16 bytes.
-pub(super) fn is_key(text: &[u8]) -> bool {
+pub(super) fn is_key(text: &[u8; 24]) -> bool {
     let mut nonce = [0; 16];
     BASE64.decode_slice(text, &mut nonce) == Ok(16)
 }
@@ -60,6 +60,7 @@ mod tests {
 
     #[test]
     fn s4_2_1_a_key_is_sixteen_bytes() {
+        let is_key = |text: &[u8]| text.try_into().is_ok_and(is_key);
         assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
         assert!(is_key(b"AAAAAAAAAAAAAAAAAAAAAA=="));
         assert!(is_key(b"AQIDBAUGBwgJCgsMDQ4PEC=="), "bits that are left over");

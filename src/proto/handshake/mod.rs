@@ -6,12 +6,13 @@
 //! [`Parsed`]. Files import only those to their left:
 //!
 //! ```text
-//! key fields uri | error | extensions head | body deflate reject | client server | parsed
+//! key fields uri | error | extensions head | body check deflate reject | client server | parsed
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod body;
+mod check;
 mod client;
 #[cfg(feature = "deflate")]
 pub mod deflate;

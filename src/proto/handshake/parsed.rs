@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::super::agreement::Agreement;
+use super::check::Asked;
 use super::error::{BuildError, HandshakeError};
 use super::fields::{Fields, Request, Response, Via};
-use super::head::{check_connection, only};
-use super::key::{accept_key, is_key};
-use super::server::{Accept, Settled, check_host, check_offers, check_version, settle};
+use super::key::accept_key;
+use super::server::{Accept, Settled, settle};
 
 /// A valid request for a WebSocket that another HTTP implementation has parsed, checked by the rules that
 /// [`ServerHandshake`](super::ServerHandshake) has.
@@ -25,52 +25,39 @@ impl Parsed {
     /// A [`HandshakeError`] if the request breaks a rule; [`Reject::answering`](super::Reject::answering) makes the
     /// answer of it.
     pub fn check(request: Request, via: Via) -> Result<Self, HandshakeError> {
-        let fields = request.fields();
+        let asked = Asked::by(request.fields());
         match via {
             Via::Upgrade => {
                 if request.method() != "GET" {
                     return Err(HandshakeError::Method);
                 }
-                if fields.all("Content-Length").any(|length| length != b"0")
-                    || fields.get("Transfer-Encoding").is_some()
-                {
-                    return Err(HandshakeError::Body);
-                }
-                check_host(&request)?;
-                if !fields.names("Upgrade", "websocket") {
-                    return Err(HandshakeError::Upgrade);
-                }
-                check_connection(fields)?;
-                check_version(fields)?;
-                if !is_key(only(fields, "Sec-WebSocket-Key")?) {
-                    return Err(HandshakeError::Key);
-                }
+                asked.check_upgrade(&request)?;
             }
             Via::ExtendedConnect => {
                 if request.method() != "CONNECT" {
                     return Err(HandshakeError::Method);
                 }
                 // The frames would be its content.
-                if fields.get("Content-Length").is_some() {
+                if asked.length {
                     return Err(HandshakeError::Body);
                 }
-                check_host(&request)?;
+                asked.check_host(&request)?;
                 // RFC 8441 §4: ":scheme" and ":path" of the target "MUST be included"; §5: the scheme is https or http.
                 if !["http://", "https://"].iter().any(|scheme| request.target().starts_with(scheme)) {
                     return Err(HandshakeError::Target);
                 }
                 // RFC 9113 §8.2.2: "a message containing connection-specific header fields MUST be treated as
                 // malformed".
-                if fields.get("Upgrade").is_some() {
+                if asked.upgrade.there {
                     return Err(HandshakeError::Upgrade);
                 }
-                if fields.get("Connection").is_some() {
+                if asked.connection.there {
                     return Err(HandshakeError::Connection);
                 }
-                check_version(fields)?;
+                asked.check_version()?;
+                asked.check_offers(request.fields())?;
             }
         }
-        check_offers(fields)?;
         Ok(Self { request, via })
     }
 

@@ -3,9 +3,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 
@@ -17,15 +15,17 @@ use super::super::agreement::Deflate;
 use super::super::config::{Config, HandshakeLimits, Role};
 use super::super::connection::Connection;
 use super::super::output::Output;
+use super::super::pool;
+use super::check::Asked;
 #[cfg(feature = "deflate")]
 use super::deflate;
 use super::error::{BuildError, HandshakeError};
+#[cfg(feature = "deflate")]
 use super::extensions::Extension;
-use super::fields::{Fields, Request, is_token};
-use super::head::{FieldLines, Scanner, at_most_one, check_connection, only, with_room};
-use super::key::{accept_key, is_key};
+use super::fields::Request;
+use super::head::{FieldLines, Scanner, with_room};
+use super::key::accept_key;
 use super::reject::{Answer, Reject};
-use super::uri::split_authority;
 
 /// An opening handshake under way, on the server's side.
 ///
@@ -112,16 +112,42 @@ impl ServerHandshake {
     /// # Errors
     /// A [`HandshakeError`] if the request breaks a rule, or ended early.
     pub fn poll(&mut self) -> Result<Option<Pending>, HandshakeError> {
+        let mut input = mem::take(&mut self.input);
+        let found = self.advance(&input)?;
+        let Some((valid, length)) = found else {
+            self.input = input;
+            return Ok(None);
+        };
+        input.advance(length);
+        Ok(Some(Pending { valid, input, eof: self.eof }))
+    }
+
+    /// As [`feed`](Self::feed) and [`poll`](Self::poll), without a copy of a head that comes in one piece.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_with(&mut self, data: &[u8]) -> Result<Option<Pending>, HandshakeError> {
+        if !self.input.is_empty() {
+            self.feed(data);
+            return self.poll();
+        }
+        let Some((valid, length)) = self.advance(data)? else {
+            self.feed(data);
+            return Ok(None);
+        };
+        Ok(Some(Pending { valid, input: data[length..].into(), eof: self.eof }))
+    }
+
+    /// Looks at all that came: the request, and the length of its head.
+    fn advance(&mut self, input: &[u8]) -> Result<Option<(Valid, usize)>, HandshakeError> {
         if let Some(error) = &self.over {
-            self.input.clear();
             return Err(error.clone());
         }
-        let result = self.advance();
+        let result = self.parse(input);
         self.over = match &result {
             Ok(None) => None,
             Ok(Some(_)) => Some(HandshakeError::Finished),
             Err(error) => {
-                self.input = BytesMut::new();
                 if let Some(answer) = Reject::from_error(error) {
                     self.output = Answer::from(answer).into_output(false);
                 }
@@ -131,19 +157,34 @@ impl ServerHandshake {
         result
     }
 
-    fn advance(&mut self) -> Result<Option<Pending>, HandshakeError> {
-        let Some(length) = self.scanner.scan(&self.input)? else {
-            return self.scanner.wait(&self.input, self.eof).map(|()| None);
-        };
-        let (request, current) = self.scanner.parse_request(&self.input[..length])?;
-        if let Err(error) = check(&request, current) {
-            if !request.fields().names("Upgrade", "websocket") {
-                self.plain = Some(request);
+    fn parse(&mut self, input: &[u8]) -> Result<Option<(Valid, usize)>, HandshakeError> {
+        let (request, current, length) = match self.scanner.parse_at_once(input) {
+            Some(parsed) => parsed,
+            None => {
+                let Some(length) = self.scanner.scan(input)? else {
+                    return self.scanner.wait(input, self.eof).map(|()| None);
+                };
+                let (request, current) = self.scanner.parse_request(&input[..length])?;
+                (request, current, length)
             }
-            return Err(error);
+        };
+        let asked = Asked::by(request.fields());
+        let checked = if request.method() != "GET" {
+            Err(HandshakeError::Method)
+        } else if !current {
+            Err(HandshakeError::HttpVersion)
+        } else {
+            asked.check_upgrade(&request)
+        };
+        match checked {
+            Ok(key) => Ok(Some((Valid { request, key }, length))),
+            Err(error) => {
+                if !asked.upgrade.named {
+                    self.plain = Some(request);
+                }
+                Err(error)
+            }
         }
-        self.input.advance(length);
-        Ok(Some(Pending { request, input: mem::take(&mut self.input), eof: self.eof }))
     }
 }
 
@@ -162,16 +203,22 @@ impl fmt::Debug for ServerHandshake {
 
 /// A valid request that waits for the application's word. Dropped, it leaves the client without an answer.
 pub struct Pending {
-    request: Request,
+    valid: Valid,
     input: BytesMut,
     eof: bool,
+}
+
+/// A request that is as it should be, and its key.
+struct Valid {
+    request: Request,
+    key: [u8; 24],
 }
 
 impl Pending {
     /// The request: what to decide on.
     #[must_use]
     pub const fn request(&self) -> &Request {
-        &self.request
+        &self.valid.request
     }
 
     /// Opens the connection; its output begins with the 101. Frames that the client sent too early are its
@@ -181,15 +228,15 @@ impl Pending {
     /// [`AcceptError`] if the subprotocol was not offered; it hands this request back, so that it can still
     /// be answered.
     pub fn accept(self, accept: Accept, config: Config) -> Result<Connection, AcceptError> {
-        let Settled { agreement, extensions } = match settle(&self.request, &accept) {
+        let Settled { agreement, extensions } = match settle(&self.valid.request, &accept) {
             Ok(settled) => settled,
             Err(reason) => return Err(AcceptError(Box::new((reason, self)))),
         };
-        let key = self.request.fields().get("Sec-WebSocket-Key").unwrap_or_default();
-        let mut head = Vec::with_capacity(HEAD + accept.lines.as_bytes().len());
+        let mut head = pool::take_arena();
+        head.reserve(HEAD + accept.lines.as_bytes().len());
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
         put(&[b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
-        put(&[b"Sec-WebSocket-Accept: ", &accept_key(key), b"\r\n"]);
+        put(&[b"Sec-WebSocket-Accept: ", &accept_key(&self.valid.key), b"\r\n"]);
         if let Some(chosen) = agreement.subprotocol() {
             put(&[b"Sec-WebSocket-Protocol: ", chosen.as_bytes(), b"\r\n"]);
         }
@@ -214,13 +261,13 @@ impl Pending {
     /// The request and the bytes that came behind it, for another engine.
     #[must_use]
     pub fn into_parts(self) -> (Request, BytesMut) {
-        (self.request, self.input)
+        (self.valid.request, self.input)
     }
 }
 
 impl fmt::Debug for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Pending").field("request", &self.valid.request).finish_non_exhaustive()
     }
 }
 
@@ -345,85 +392,6 @@ fn agree(request: &Request, most: Deflate) -> Option<(Deflate, String)> {
     deflate::accept(most, &offers)
 }
 
-/// Checks the request (RFC 6455 §4.2.1).
-fn check(request: &Request, current: bool) -> Result<(), HandshakeError> {
-    let fields = request.fields();
-    if request.method() != "GET" {
-        return Err(HandshakeError::Method);
-    }
-    if !current {
-        return Err(HandshakeError::HttpVersion);
-    }
-    // A body would be read as frames here, and by a proxy perhaps as the next request.
-    if fields.all("Content-Length").any(|length| length != b"0") || fields.get("Transfer-Encoding").is_some()
-    {
-        return Err(HandshakeError::Body);
-    }
-    check_host(request)?;
-    // RFC 6455 §4.2.1: an Upgrade field "containing the value "websocket"", perhaps among others.
-    if !fields.names("Upgrade", "websocket") {
-        return Err(HandshakeError::Upgrade);
-    }
-    check_connection(fields)?;
-    check_version(fields)?;
-    if !is_key(only(fields, "Sec-WebSocket-Key")?) {
-        return Err(HandshakeError::Key);
-    }
-    check_offers(fields)
-}
-
-/// The host, and a target on it.
-pub(super) fn check_host(request: &Request) -> Result<(), HandshakeError> {
-    let host = only(request.fields(), "Host")?;
-    match core::str::from_utf8(host).map(split_authority) {
-        Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return Err(HandshakeError::Host),
-    }
-    check_target(request)
-}
-
-pub(super) fn check_version(fields: &Fields) -> Result<(), HandshakeError> {
-    match only(fields, "Sec-WebSocket-Version") {
-        Ok(b"13") => Ok(()),
-        // RFC 6455 §4.2.2: another version gets "an appropriate HTTP error code (such as 426 Upgrade Required)".
-        Ok(_) | Err(_) => Err(HandshakeError::Version),
-    }
-}
-
-/// The origin, and what the client offers.
-pub(super) fn check_offers(fields: &Fields) -> Result<(), HandshakeError> {
-    // An origin that the application could not read must not look like none.
-    let origin = at_most_one(fields, "Origin")?;
-    if !origin.unwrap_or_default().iter().all(u8::is_ascii_graphic) {
-        return Err(HandshakeError::Origin);
-    }
-    let mut offered = BTreeSet::new();
-    let offers = fields.get("Sec-WebSocket-Protocol").is_some();
-    let valid = fields.list("Sec-WebSocket-Protocol").all(|name| is_token(name) && offered.insert(name));
-    // RFC 6455 §4.3: "1#token", so that a field that offers nothing is outside the grammar.
-    if !valid || (offers && offered.is_empty()) {
-        return Err(HandshakeError::Subprotocols);
-    }
-    // RFC 6455 §9.1: a field outside the grammar fails the handshake, whether or not we want an extension.
-    Extension::parse(fields.all("Sec-WebSocket-Extensions"))?;
-    Ok(())
-}
-
-/// RFC 6455 §4.2.1: the target is a "/resource name/" or "an absolute HTTP/HTTPS URI containing" it.
-fn check_target(request: &Request) -> Result<(), HandshakeError> {
-    // RFC 9112 §3.2: a target holds no fragment, and no white space.
-    if !request.target().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(HandshakeError::Target);
-    }
-    match request.split_target() {
-        Some((None, _)) => Ok(()),
-        // RFC 9112 §3.2: Host has to be "identical to that authority component"; a request that names two
-        // hosts means a different one to us than to a proxy.
-        Some((Some(authority), _)) if authority.eq_ignore_ascii_case(request.host()) => Ok(()),
-        _ => Err(HandshakeError::Target),
-    }
-}
-
 /// The bytes of a 101 with a subprotocol, but for lines of the application's.
 const HEAD: usize = 192;
 
@@ -432,6 +400,7 @@ mod tests {
     use alloc::format;
     use alloc::string::String;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::proto::message::{Event, Message};
@@ -730,8 +699,10 @@ mod tests {
             let whole = outcome(&[&input]);
             for cut in 0..=input.len() {
                 assert_eq!(outcome(&[&input[..cut], &input[cut..]]), whole);
+                assert_eq!(outcome_with(&[&input[..cut], &input[cut..]]), whole);
             }
             assert_eq!(outcome(&input.chunks(1).collect::<Vec<_>>()), whole);
+            assert_eq!(outcome_with(&input.chunks(1).collect::<Vec<_>>()), whole);
         }
     }
 
@@ -761,6 +732,49 @@ mod tests {
                 },
                 Err(error) => return Err((error, text(handshake.output()))),
             }
+        }
+    }
+
+    /// The same with bytes that are looked at where they lie.
+    fn outcome_with(pieces: &[&[u8]]) -> Result<(Request, Vec<u8>), (HandshakeError, String)> {
+        let mut handshake = ServerHandshake::new();
+        let mut pieces = pieces.iter();
+        loop {
+            let found = match pieces.next() {
+                Some(piece) => handshake.poll_with(piece),
+                None => {
+                    handshake.input_eof();
+                    handshake.poll()
+                }
+            };
+            match found {
+                Ok(Some(pending)) => {
+                    assert_eq!(handshake.poll_with(b"GET").err(), Some(HandshakeError::Finished));
+                    let (request, rest) = pending.into_parts();
+                    let rest = rest.iter().copied().chain(pieces.flat_map(|piece| piece.iter().copied()));
+                    return Ok((request, rest.collect()));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    assert_eq!(handshake.poll_with(b"GET").err(), Some(error.clone()));
+                    return Err((error, text(handshake.output())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn limits_hold_for_a_head_in_one_piece() {
+        let head = request(GET, &[]);
+        let fields = FIELDS.len();
+        for (max_head, max_fields, error) in [
+            (head.len(), fields, None),
+            (head.len() - 1, fields, Some(HandshakeError::HeadTooLong { max: head.len() - 1 })),
+            (head.len(), fields - 1, Some(HandshakeError::TooManyFields { max: fields - 1 })),
+        ] {
+            let limits = HandshakeLimits::new().max_head(max_head).max_fields(max_fields);
+            let mut handshake = ServerHandshake::with_limits(limits);
+            assert_eq!(handshake.poll_with(head.as_bytes()).err(), error);
         }
     }
 
@@ -854,7 +868,9 @@ mod tests {
                 }
             }
             let cut = random() % input.len();
-            assert_eq!(outcome(&[&input[..cut], &input[cut..]]), outcome(&[&input]));
+            let whole = outcome(&[&input]);
+            assert_eq!(outcome(&[&input[..cut], &input[cut..]]), whole);
+            assert_eq!(outcome_with(&[&input]), whole);
         }
     }
 

@@ -170,12 +170,14 @@ impl core::error::Error for UriError {}
 
 /// Splits `host[:port]` and checks both (RFC 3986 §3.2); brackets stay on.
 pub(super) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UriError> {
-    if authority.contains('@') {
+    if authority.as_bytes().contains(&b'@') {
         return Err(UriError::UserInfo);
     }
-    let host_end = match authority.find(']') {
-        Some(bracket) if authority.starts_with('[') => bracket + 1,
-        _ => authority.find(':').unwrap_or(authority.len()),
+    let find = |wanted| authority.bytes().position(|byte| byte == wanted);
+    let bracket = if authority.starts_with('[') { find(b']') } else { None };
+    let host_end = match bracket {
+        Some(bracket) => bracket + 1,
+        None => find(b':').unwrap_or(authority.len()),
     };
     let (host, port) = authority.split_at(host_end);
     if let Some(address) = host.strip_prefix('[') {

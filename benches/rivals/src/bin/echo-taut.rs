@@ -4,14 +4,18 @@
 use taut::proto::handshake::Accept;
 use taut::proto::{Config, Deflate, EventRef};
 use taut::tokio::{Options, WebSocket, accept_with};
-use taut_rivals::{Form, Mode, Settings, serve};
+use taut_rivals::{Form, Mode, Settings, serve_as_accepted};
 use tokio::net::TcpStream;
 
 fn main() -> Result<(), String> {
     // Each form is a future of its own: a connection has memory for the one that is asked for.
     match Settings::from_arguments()?.form {
-        Form::Plain => serve(|stream, settings| async move { plain(accept(stream, settings).await?).await }),
-        Form::Each => serve(|stream, settings| async move { each(accept(stream, settings).await?).await }),
+        Form::Plain => {
+            serve_as_accepted(|stream, settings| async move { plain(accept(stream, settings).await?).await })
+        }
+        Form::Each => {
+            serve_as_accepted(|stream, settings| async move { each(accept(stream, settings).await?).await })
+        }
     }
 }
 
@@ -21,8 +25,11 @@ async fn accept(stream: TcpStream, settings: Settings) -> Result<WebSocket<TcpSt
         Mode::NoTakeover => Some(Deflate::no_context_takeover()),
         Mode::Takeover => Some(Deflate::new()),
     };
-    let deflate = deflate.map(|deflate| deflate.server_max_window_bits(settings.window_bits));
-    let options = Options::new().config(Config::new().deflate_level(settings.level)).deflate(deflate);
+    let mut options = Options::new();
+    if let Some(deflate) = deflate {
+        let config = Config::new().deflate_level(settings.level);
+        options = options.config(config).deflate(deflate.server_max_window_bits(settings.window_bits));
+    }
     accept_with(stream, options, |_| Ok(Accept::new())).await
 }
 
