@@ -26,7 +26,7 @@ use subtle::ConstantTimeEq;
 
 use crate::bus::News;
 use crate::config::Secret;
-use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user};
+use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user, readable_data};
 use crate::hub::{Hub, Target, close_code};
 use crate::pages;
 pub use error::ApiError;
@@ -91,6 +91,7 @@ type ByName<T> = (Arc<str>, T);
 struct Said {
     id: Option<String>,
     message_type: Option<String>,
+    #[serde(default, deserialize_with = "readable_data")]
     data: Option<Box<RawValue>>,
     to_user_id: Option<String>,
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use taut::proto::CloseCode;
 use taut::server::{By, Handle, Outcome, Registry, RoomChange, RoomEvent, Tally};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::auth::{Identity, TokenError, Verifier};
 use crate::bus::{Bus, News};
@@ -33,6 +33,8 @@ pub struct Hub {
     /// `None` if there is no other node.
     pub(crate) cluster: Option<Cluster>,
     registry: OnceLock<Registry>,
+    /// Whether what is stored reaches those who are here.
+    delivering: watch::Sender<bool>,
 }
 
 /// What clients may do.
@@ -96,6 +98,7 @@ impl Hub {
             online: Presence::default(),
             since: Instant::now(),
             registry: OnceLock::new(),
+            delivering: watch::Sender::new(true),
         }
     }
 
@@ -131,19 +134,34 @@ impl Hub {
         Ok(appended)
     }
 
-    /// Gives what comes out of the store and over the bus to who is there, until both have ended.
+    /// Gives what comes out of the store and over the bus to who is there, until the store has ended.
     pub(crate) async fn deliver(&self, mut fed: mpsc::Receiver<Fed>, mut news: mpsc::Receiver<News>) {
+        // However it ends.
+        let _ended = Ended(&self.delivering);
         loop {
             tokio::select! {
-                Some(fed) = fed.recv() => match fed {
-                    Fed::Message(stream, message) => self.send(&stream, &message),
-                    Fed::Opened(page, then) => then(page),
-                    Fed::Gap => self.recover_all(),
+                fed = fed.recv() => match fed {
+                    Some(Fed::Message(stream, message)) => self.send(&stream, &message),
+                    Some(Fed::Opened(page, then)) => then(page),
+                    Some(Fed::Gap) => self.recover_all(),
+                    None => return,
                 },
                 Some(news) = news.recv() => self.hear(news),
-                else => return,
             }
         }
+    }
+
+    /// Whether what is stored reaches those who are here. Once it does not, it never will again: the program has to
+    /// start anew.
+    #[must_use]
+    pub fn is_delivering(&self) -> bool {
+        *self.delivering.borrow()
+    }
+
+    /// Done when nothing is delivered any more. Cancel safe.
+    pub(crate) async fn delivered(&self) {
+        // The sender is here.
+        let _ = self.delivering.subscribe().wait_for(|is_delivering| !is_delivering).await;
     }
 
     /// Sends to all of a stream who are on this node.
@@ -280,6 +298,15 @@ impl Hub {
         self.metrics.users.set(gauge(users.len()));
         self.metrics.rooms.set(gauge(self.presence.len()));
         self.metrics.memory.set(resident_memory().map_or(0, |bytes| bytes.cast_signed()));
+    }
+}
+
+/// Tells that nothing is delivered any more.
+struct Ended<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
     }
 }
 

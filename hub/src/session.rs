@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use taut::proto::handshake::Reject;
 use taut::server::{BoxError, Connection, Grant, Handle, Upgrade, unauthorized};
@@ -30,6 +30,18 @@ struct Wanted {
 #[derive(Deserialize)]
 struct Credentials {
     token: String,
+}
+
+/// A page for a client. What messages say is written as it came: no value of `serde_json` can hold all of it.
+#[derive(Serialize)]
+struct Opened<'a> {
+    epoch: &'a str,
+    recovered: bool,
+    more: bool,
+    joined: bool,
+    messages: Vec<&'a Envelope>,
+    users: Vec<&'a str>,
+    total: usize,
 }
 
 /// Decides on a request: by the token that it has. Without one, the first message has to bring it.
@@ -366,15 +378,15 @@ fn opened(hub: &Hub, handle: &Handle, id: Option<&str>, stream: &str, join: bool
     }
     let (users, number) = hub.presence.users(stream, MOST_LISTED);
     let seq = page.messages.last().filter(|_| page.more).and_then(|last| last.seq).unwrap_or(page.seq);
-    let data = json!({
-        "epoch": *page.epoch,
-        "recovered": page.recovered,
-        "more": page.more,
-        "joined": is_joined,
-        "messages": page.messages.iter().map(|message| &**message).collect::<Vec<_>>(),
-        "users": users.iter().map(|user| &**user).collect::<Vec<_>>(),
-        "total": number,
-    });
+    let data = Opened {
+        epoch: &page.epoch,
+        recovered: page.recovered,
+        more: page.more,
+        joined: is_joined,
+        messages: page.messages.iter().map(|message| &**message).collect(),
+        users: users.iter().map(|user| &**user).collect(),
+        total: number,
+    };
     let name = if join { "join" } else { "history" };
     let answer = Envelope { seq: Some(seq), ..Envelope::new(name).answering(id).room(stream).data(&data) };
     let _ = handle.send_text(answer.to_json());

@@ -232,6 +232,15 @@ async fn a_user_has_so_many_connections_and_no_more() {
     Peer::guest(&hub, "bob").await;
 }
 
+#[tokio::test]
+async fn whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said() {
+    for database in [None, Some(Scratch::new(b""))] {
+        let path = database.as_ref().map_or("none", Scratch::path);
+        let hub = hub(&[DEVELOPMENT, ("history.database", path)]).await;
+        support::data::whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said(&hub).await;
+    }
+}
+
 /// A member of a room with so many messages, and its epoch.
 async fn filled(hub: &Running, messages: usize) -> (Peer, Value) {
     let mut peer = Peer::guest(hub, "ana").await;
