@@ -29,6 +29,7 @@ use crate::config::Secret;
 use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user, readable_data};
 use crate::hub::{Hub, Target, close_code};
 use crate::pages;
+use crate::store::can_expire;
 pub use error::ApiError;
 
 /// What the API answers from.
@@ -268,6 +269,11 @@ async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answ
     let revoked: Revoked = read(body)?;
     if !is_id(&revoked.token_id) {
         return Err(ApiError::invalid("token_id is no \"jti\""));
+    }
+    if !can_expire(revoked.until) {
+        return Err(ApiError::invalid(
+            "until is the token's \"exp\", in seconds since 1970, and not long past",
+        ));
     }
     api.hub.store.revoke(revoked.token_id.clone(), revoked.until).await?;
     tell(&api.hub, News::Revoked(revoked.token_id)).await

@@ -65,8 +65,8 @@ impl Envelope {
         struct Named {
             id: Option<String>,
         }
-        let envelope: Self = serde_json::from_str(text).map_err(|error| {
-            let id = serde_json::from_str::<Named>(text).ok().and_then(|named| named.id);
+        let envelope: Self = read_object(text).map_err(|error| {
+            let id = read_object::<Named>(text).ok().and_then(|named| named.id);
             let id = id.filter(|id| is_id(id));
             Malformed { id, sentence: format!("the message is no envelope: {error}") }
         })?;
@@ -117,11 +117,38 @@ impl Envelope {
         serde_json::from_str(self.data.as_deref().map_or("null", RawValue::get))
     }
 
+    /// What it says, read as the object that it is to be. [`read_data`](Self::read_data) takes an array of its members for
+    /// one.
+    ///
+    /// # Errors
+    /// It is something else, or nothing.
+    pub fn read_members<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        read_object(self.data.as_deref().map_or("null", RawValue::get))
+    }
+
     /// As text.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, a number and JSON are JSON")
     }
+}
+
+/// Reads an object. By itself, `serde` takes an array of a structure's members for it as well.
+fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if !text.trim_start().starts_with('{') {
+        return Err(Error::custom("an object is wanted"));
+    }
+    serde_json::from_str(text)
+}
+
+/// Reads an object within another, or `null`.
+pub(crate) fn object<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let text = Option::<&'de RawValue>::deserialize(from)?;
+    text.map(|text| read_object(text.get())).transpose().map_err(Error::custom)
 }
 
 /// Reads data that all clients can read: see [`check_data`].
@@ -262,6 +289,8 @@ mod tests {
         let refused = Envelope::read(r#"{"id":"a","message_type":7}"#).unwrap_err();
         assert_eq!(refused.id.as_deref(), Some("a"));
         assert_eq!(Envelope::read("[").unwrap_err().id, None);
+        let array = r#"["q","ping",null,null,null,null,null,null]"#;
+        assert_eq!(Envelope::read(array).unwrap_err().id, None);
         let long = format!(r#"{{"id":"{}","message_type":"text"}}"#, "x".repeat(LONGEST_ID + 1));
         assert_eq!(Envelope::read(&long).unwrap_err().id, None);
     }

@@ -16,6 +16,8 @@ use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
 use crate::presence::{Change, Place, Presence};
+use crate::quota::Quotas;
+pub use crate::quota::Rate;
 use crate::store::{Appended, Fed, Store, StoreError};
 
 /// A hub: what all connections of a node share.
@@ -30,6 +32,7 @@ pub struct Hub {
     /// Who has a connection to any node, as in a room of all.
     pub(crate) online: Presence,
     pub(crate) since: Instant,
+    pub(crate) quotas: Quotas,
     /// `None` if there is no other node.
     pub(crate) cluster: Option<Cluster>,
     registry: OnceLock<Registry>,
@@ -50,6 +53,9 @@ pub struct ClientRules {
     pub connections_of_one: usize,
     /// In rooms with more users, coming and going is not announced: each would cost a message for each.
     pub announced_users: usize,
+    /// How often a user may ask for what is there: come, join, read a history, ask who is present, refresh. Who asks more
+    /// often waits.
+    pub read_rate: Rate,
 }
 
 /// For whom a message is.
@@ -92,6 +98,7 @@ impl Hub {
             store,
             bus,
             verifier,
+            quotas: Quotas::new(rules.read_rate),
             rules,
             metrics: Metrics::new(),
             presence: Presence::default(),
@@ -263,6 +270,11 @@ impl Hub {
     /// Who is here, for the other nodes.
     pub(crate) fn here(&self) -> Vec<Place> {
         [self.presence.here(), self.online.here()].concat()
+    }
+
+    /// The first users of a stream by name, and how many there are. Who is online is nobody's to list.
+    pub(crate) fn users_of(&self, stream: &str, most: usize) -> (Vec<Arc<str>>, usize) {
+        self.presence_in(stream).users(stream, if stream == TO_ALL { 0 } else { most })
     }
 
     fn presence_in(&self, room: &str) -> &Presence {

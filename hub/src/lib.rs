@@ -24,4 +24,5 @@ mod cluster;
 mod exit;
 mod pages;
 mod presence;
+mod quota;
 mod session;

@@ -197,8 +197,13 @@ async fn store(
     let limits = config.history;
     let redis = match config.redis.clone() {
         Some(url) => {
-            let place =
-                Place { url, prefix: config.redis_prefix.clone(), feed: config.feed, keep: config.keep };
+            let place = Place {
+                url,
+                prefix: config.redis_prefix.clone(),
+                feed: config.feed,
+                feed_bytes: config.feed_bytes,
+                keep: config.keep,
+            };
             Some(Arc::new(Redis::connect(place, limits, feed.clone(), news.clone()).await?))
         }
         None => None,
@@ -215,7 +220,8 @@ async fn store(
     let bus = Arc::new(Local::new(news));
     let Some(path) = config.database.clone() else { return Ok((Arc::new(Memory::new(feed, limits)), bus)) };
     // It waits for whoever has the file.
-    let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits)).await?;
+    let keep = config.keep;
+    let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits, keep)).await?;
     Ok((Arc::new(opened?), bus))
 }
 

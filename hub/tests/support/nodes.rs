@@ -21,6 +21,7 @@ macro_rules! of_many_nodes {
             while_it_is_away_nothing_is_promised_and_nothing_is_lost
             users_of_a_node_that_dies_leave
             whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said
+            a_page_is_bounded_and_says_where_to_go_on
         }
     };
     ($behind:ty: $($name:ident)*) => {
@@ -278,6 +279,12 @@ pub(crate) async fn whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said<B
     let behind = B::start().await;
     let node = node(&behind, &[]).await;
     support::data::whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said(&node).await;
+}
+
+pub(crate) async fn a_page_is_bounded_and_says_where_to_go_on<B: Behind>() {
+    let behind = B::start().await;
+    let node = node(&behind, &[]).await;
+    support::data::a_page_is_bounded_and_says_where_to_go_on(&node).await;
 }
 
 pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {
