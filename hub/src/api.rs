@@ -31,9 +31,10 @@ use tokio::time::{Instant, timeout};
 use crate::bus::{Figures, News};
 use crate::cluster::Cluster;
 use crate::config::Secret;
-use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user};
+use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user, readable_data};
 use crate::hub::{Hub, Target, close_code};
 use crate::pages;
+use crate::store::can_expire;
 pub use error::ApiError;
 pub(crate) use listen::serve;
 
@@ -118,6 +119,7 @@ type ByName<T> = (Arc<str>, T);
 struct Said {
     id: Option<String>,
     message_type: Option<String>,
+    #[serde(default, deserialize_with = "readable_data")]
     data: Option<Box<RawValue>>,
     to_user_id: Option<String>,
 }
@@ -342,6 +344,11 @@ async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answ
     let revoked: Revoked = read(body)?;
     if !is_id(&revoked.token_id) {
         return Err(ApiError::invalid("token_id is no \"jti\""));
+    }
+    if !can_expire(revoked.until) {
+        return Err(ApiError::invalid(
+            "until is the token's \"exp\", in seconds since 1970, and not long past",
+        ));
     }
     api.hub.store.revoke(revoked.token_id.clone(), revoked.until).await?;
     tracing::info!(token_id = revoked.token_id, until = revoked.until, "a token was taken back by the API");

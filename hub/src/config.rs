@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use taut::server::OverRate;
 use taut::tokio::{ServerTls, TlsAcceptor};
 
 use crate::auth::{Algorithm, KeySource, Rules, Verifier};
-use crate::hub::ClientRules;
+use crate::hub::{ClientRules, Rate};
 pub use crate::secret::Secret;
 use crate::store::Limits;
 use crate::store::{postgres, redis};
@@ -64,9 +65,11 @@ pub struct Config {
     pub redis_ca_file: Option<PathBuf>,
     /// How many entries its feed has.
     pub feed: usize,
+    /// How many bytes they have.
+    pub feed_bytes: usize,
     /// After how long without a word a node is gone.
     pub node_timeout: Duration,
-    /// How long Redis and PostgreSQL keep a stream after the last message.
+    /// How long a stream is kept after the last message, but in memory.
     pub keep: Duration,
     /// PostgreSQL, which keeps what Redis or a file would.
     pub postgres: Option<Secret>,
@@ -89,7 +92,13 @@ impl Config {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            server: taut::server::Config::new().path("/ws").subprotocols([SUBPROTOCOL]),
+            server: taut::server::Config::new()
+                .path("/ws")
+                .subprotocols([SUBPROTOCOL])
+                .max_message(64 << 10)
+                .message_rate(taut::server::Rate::new(500, 2000))
+                .byte_rate(taut::server::Rate::new(1 << 20, 8 << 20))
+                .over_rate(OverRate::Wait),
             server_address: "127.0.0.1:9001".to_owned(),
             server_tls: [None, None],
             has_origins: false,
@@ -110,13 +119,22 @@ impl Config {
                 expiry_warning: Duration::from_secs(60),
                 connections_of_one: 32,
                 announced_users: 200,
+                read_rate: Rate { per_second: 100, burst: 1000 },
             },
             database: None,
-            history: Limits { messages: 1000, streams: 10_000, page: 200, page_bytes: 256 << 10 },
+            history: Limits {
+                messages: 1000,
+                bytes: 4 << 20,
+                streams: 10_000,
+                memory: 256 << 20,
+                page: 200,
+                page_bytes: 256 << 10,
+            },
             redis: None,
             redis_prefix: "taut:".to_owned(),
             redis_ca_file: None,
             feed: 100_000,
+            feed_bytes: 256 << 20,
             node_timeout: Duration::from_secs(15),
             keep: Duration::from_secs(7 * 24 * 3600),
             postgres: None,
@@ -176,6 +194,9 @@ impl Config {
     /// | setting | value | default |
     /// |---------|-------|---------|
     /// | `server.…` | as [`taut::server::Config::set`]; `server.path` is `/ws` | |
+    /// | `server.max_message` | the longest message in bytes | `65536` |
+    /// | `server.message_rate`, `server.byte_rate` | of one connection: a second, and at once | `500/2000`, `1048576/8388608` |
+    /// | `server.over_rate` | who sends more is read later, or disconnected (`close`) | `wait` |
     /// | `api.address` | where the HTTP API listens: an address and a port | `127.0.0.1:9002` |
     /// | `api.token`, `api.token_file` | what its callers show, 16 bytes at least; or the file that has it | none: no API |
     /// | `auth.algorithms` | of `HS256`, `RS256`, `ES256`, `EdDSA` | |
@@ -191,10 +212,13 @@ impl Config {
     /// | `auth.insecure_anywhere` | `true`: that, or keys of the run's own, not on this machine alone | `false` |
     /// | `clients.connections_of_one` | connections of one user | `32` |
     /// | `clients.announced_users` | coming and going is announced in rooms of so many users at most | `200` |
+    /// | `clients.read_rate` | how often a user may come, join, read a history, ask for presence or refresh, a second and at once: more waits | `100/1000` |
     /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
     /// | `history.messages` | how many are kept of each stream | `1000` |
-    /// | `history.streams` | how many streams memory remembers | `10000` |
-    /// | `history.keep` | how long Redis and PostgreSQL keep a stream after its last message | `168h` |
+    /// | `history.bytes` | how many bytes are kept of each stream but by PostgreSQL; the last message always is | `4194304` |
+    /// | `history.streams` | how many streams memory and SQLite remember | `10000` |
+    /// | `history.memory` | how many bytes of all streams memory holds: then those go that were used least recently | `268435456` |
+    /// | `history.keep` | how long a stream is kept after its last message, but in memory | `168h` |
     /// | `postgresql.url` | `postgresql://…`: the nodes that have it are one hub; `DATABASE_URL` sets it, too | none |
     /// | `postgresql.schema` | of its tables, made if there is none | `taut` |
     /// | `postgresql.connections` | how many a node has at most, beside one that listens | `8` |
@@ -205,6 +229,7 @@ impl Config {
     /// | `redis.node_timeout` | a node that was not heard of for so long, by either, is gone, and its users with it | `15s` |
     /// | `redis.prefix` | what begins the names of all keys there | `taut:` |
     /// | `redis.feed` | how many entries the nodes' feed has: who is away for more has its clients recover | `100000` |
+    /// | `redis.feed_bytes` | how many bytes they have | `268435456` |
     ///
     /// # Errors
     /// A name that is none, or what may stand there.
@@ -265,6 +290,12 @@ impl Config {
             "clients.announced_users" => self.clients.announced_users = number()?,
             "history.database" => self.database = (text != "none").then(|| text.into()),
             "history.messages" => self.history.messages = number()?,
+            "clients.read_rate" => {
+                self.clients.read_rate =
+                    read_rate(text).ok_or_else(|| wrong("two numbers from 1: \"100/1000\""))?;
+            }
+            "history.bytes" => self.history.bytes = number()?,
+            "history.memory" => self.history.memory = number()?,
             "history.streams" => self.history.streams = number()?,
             "history.keep" => self.keep = time()?.max(Duration::from_secs(1)),
             "postgresql.url" => {
@@ -293,6 +324,7 @@ impl Config {
             "redis.prefix" => text.clone_into(&mut self.redis_prefix),
             "redis.node_timeout" => self.node_timeout = time()?.max(Duration::from_secs(1)),
             "redis.feed" => self.feed = number()?,
+            "redis.feed_bytes" => self.feed_bytes = number()?,
             _ => return Err(ConfigError(format!("there is no setting {name:?}"))),
         }
         Ok(())
@@ -332,6 +364,7 @@ impl Config {
             prefix: self.redis_prefix.clone(),
             ca_file: self.redis_ca_file.clone(),
             feed: self.feed,
+            feed_bytes: self.feed_bytes,
             keep: self.keep,
         })
     }
@@ -454,6 +487,12 @@ fn text_of(value: &toml::Value) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn read_rate(text: &str) -> Option<Rate> {
+    let (per_second, burst) = text.split_once('/')?;
+    let read = |text: &str| text.trim().parse().ok().filter(|&number: &u32| number > 0);
+    Some(Rate { per_second: read(per_second)?, burst: read(burst)? })
 }
 
 pub(crate) fn read_time(text: &str) -> Option<Duration> {

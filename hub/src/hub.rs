@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use taut::proto::CloseCode;
 use taut::server::{By, Handle, Outcome, Registry, RoomChange, RoomEvent, Tally};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::auth::{Identity, TokenError, Verifier};
 use crate::bus::{Bus, Figures, News};
@@ -16,6 +16,8 @@ use crate::cluster::{self, Cluster};
 use crate::envelope::{Envelope, TO_ALL, inbox, new_id, timestamp};
 use crate::metrics::{Metrics, resident_memory};
 use crate::presence::{Change, Place, Presence};
+use crate::quota::Quotas;
+pub use crate::quota::Rate;
 use crate::store::watched::Watched;
 use crate::store::{Appended, Fed, Store, StoreError};
 
@@ -33,9 +35,12 @@ pub struct Hub {
     pub(crate) since: Instant,
     /// By what this node is known.
     pub(crate) name: String,
+    pub(crate) quotas: Quotas,
     /// `None` if there is no other node.
     pub(crate) cluster: Option<Cluster>,
     registry: OnceLock<Registry>,
+    /// Whether what is stored reaches those who are here.
+    delivering: watch::Sender<bool>,
 }
 
 /// What clients may do.
@@ -51,6 +56,9 @@ pub struct ClientRules {
     pub connections_of_one: usize,
     /// In rooms with more users, coming and going is not announced: each would cost a message for each.
     pub announced_users: usize,
+    /// How often a user may ask for what is there: come, join, read a history, ask who is present, refresh. Who asks more
+    /// often waits.
+    pub read_rate: Rate,
 }
 
 /// For whom a message is.
@@ -94,12 +102,14 @@ impl Hub {
             store: Arc::new(Watched::new(store)),
             bus,
             verifier,
+            quotas: Quotas::new(rules.read_rate),
             rules,
             metrics: Metrics::new(),
             presence: Presence::default(),
             online: Presence::default(),
             since: Instant::now(),
             registry: OnceLock::new(),
+            delivering: watch::Sender::new(true),
         }
     }
 
@@ -137,22 +147,37 @@ impl Hub {
         Ok(appended)
     }
 
-    /// Gives what comes out of the store and over the bus to who is there, until both have ended.
+    /// Gives what comes out of the store and over the bus to who is there, until the store has ended.
     pub(crate) async fn deliver(&self, mut fed: mpsc::Receiver<Fed>, mut news: mpsc::Receiver<News>) {
+        // However it ends.
+        let _ended = Ended(&self.delivering);
         loop {
             tokio::select! {
-                Some(fed) = fed.recv() => match fed {
-                    Fed::Message(stream, message) => {
+                fed = fed.recv() => match fed {
+                    Some(Fed::Message(stream, message)) => {
                         self.send(&stream, &message);
                         self.metrics.deliver(message.timestamp.as_deref());
                     }
-                    Fed::Opened(page, then) => then(page),
-                    Fed::Gap => self.recover_all(),
+                    Some(Fed::Opened(page, then)) => then(page),
+                    Some(Fed::Gap) => self.recover_all(),
+                    None => return,
                 },
                 Some(news) = news.recv() => self.hear(news),
-                else => return,
             }
         }
+    }
+
+    /// Whether what is stored reaches those who are here. Once it does not, it never will again: the program has to
+    /// start anew.
+    #[must_use]
+    pub fn is_delivering(&self) -> bool {
+        *self.delivering.borrow()
+    }
+
+    /// Done when nothing is delivered any more. Cancel safe.
+    pub(crate) async fn delivered(&self) {
+        // The sender is here.
+        let _ = self.delivering.subscribe().wait_for(|is_delivering| !is_delivering).await;
     }
 
     /// Sends to all of a stream who are on this node.
@@ -202,11 +227,6 @@ impl Hub {
                 }
             }
         }
-    }
-
-    /// Whether messages reach those who are here.
-    pub(crate) const fn is_delivering(&self) -> bool {
-        true
     }
 
     /// The connections of a user on this node.
@@ -261,6 +281,11 @@ impl Hub {
         [self.presence.here(), self.online.here()].concat()
     }
 
+    /// The first users of a stream by name, and how many there are. Who is online is nobody's to list.
+    pub(crate) fn users_of(&self, stream: &str, most: usize) -> (Vec<Arc<str>>, usize) {
+        self.presence_in(stream).users(stream, if stream == TO_ALL { 0 } else { most })
+    }
+
     fn presence_in(&self, room: &str) -> &Presence {
         if room == TO_ALL { &self.online } else { &self.presence }
     }
@@ -313,6 +338,15 @@ impl Hub {
         self.metrics.rooms.set(gauge(self.presence.len()));
         self.metrics.nodes.set(gauge(self.nodes()));
         self.metrics.memory.set(resident_memory().map_or(0, |bytes| bytes.cast_signed()));
+    }
+}
+
+/// Tells that nothing is delivered any more.
+struct Ended<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
     }
 }
 

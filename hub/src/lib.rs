@@ -25,4 +25,5 @@ mod exit;
 mod outage;
 mod pages;
 mod presence;
+mod quota;
 mod session;

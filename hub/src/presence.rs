@@ -94,12 +94,19 @@ impl Presence {
     pub(crate) fn users(&self, room: &str, most: usize) -> (Vec<Arc<str>>, usize) {
         let rooms = self.rooms();
         let Some(users) = rooms.get(room) else { return (Vec::new(), 0) };
+        if most == 0 {
+            return (Vec::new(), users.len());
+        }
         let mut names: Vec<_> =
             users.iter().filter(|(_, places)| places.is_present()).map(|(user, _)| user.clone()).collect();
         drop(rooms);
         let number = names.len();
+        if number > most {
+            // Of very many, all are not sorted.
+            names.select_nth_unstable(most);
+            names.truncate(most);
+        }
         names.sort_unstable();
-        names.truncate(most);
         (names, number)
     }
 
@@ -189,6 +196,18 @@ mod tests {
         assert_eq!(changes, [Change::Came, Change::Nothing, Change::Nothing, Change::Went]);
         assert_eq!(told, [true, false]);
         assert_eq!((presence.len(), presence.users("r", 9)), (0, (vec![], 0)));
+    }
+
+    #[test]
+    fn the_first_users_are_listed_by_name() {
+        let (presence, room) = (Presence::default(), Arc::from("r"));
+        for number in (0..100).rev() {
+            presence.change(&room, &Arc::from(format!("{number:02}")), 1, |_| {});
+        }
+        let [first, second] = ["00", "01"].map(Arc::from);
+        assert_eq!(presence.users("r", 2), (vec![first, second], 100));
+        assert_eq!(presence.users("r", 0), (vec![], 100));
+        assert!(presence.users("r", 200).0.is_sorted());
     }
 
     #[test]

@@ -149,12 +149,20 @@ impl Running {
     /// Runs until SIGTERM or SIGINT, then drains. SIGHUP reads certificates and keys again.
     ///
     /// # Errors
-    /// Signals cannot be waited for.
+    /// Signals cannot be waited for; or nothing could be delivered any more, and the hub ended because of that.
     pub async fn run(mut self) -> io::Result<Drained> {
         #[cfg(unix)]
         self.tasks.push(tokio::spawn(reload_at_signal(self.hub.clone(), self.server.clone())?));
-        asked_to_end().await?;
-        Ok(self.shutdown().await)
+        let hub = self.hub.clone();
+        let broken = tokio::select! {
+            asked = asked_to_end() => asked.map(|()| false)?,
+            () = hub.delivered() => true,
+        };
+        if broken {
+            tracing::error!("messages are not delivered any more: the hub ends, to be started anew");
+        }
+        let drained = self.shutdown().await;
+        if broken { Err(io::Error::other("messages could not be delivered any more")) } else { Ok(drained) }
     }
 
     /// Drains and ends.
@@ -222,7 +230,8 @@ async fn store(
     let bus = Arc::new(Local::new(news));
     let Some(path) = config.database.clone() else { return Ok((Arc::new(Memory::new(feed, limits)), bus)) };
     // It waits for whoever has the file.
-    let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits)).await?;
+    let keep = config.keep;
+    let opened = spawn_blocking(move || Sqlite::open_file(&path, feed, limits, keep)).await?;
     Ok((Arc::new(opened?), bus))
 }
 
@@ -324,3 +333,23 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long requests to the API may take once the hub has drained.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Since;
+
+    #[tokio::test]
+    async fn a_hub_that_does_not_deliver_any_more_ends_with_an_error() {
+        let mut config = Config::new();
+        config.set("server.address", "127.0.0.1:0").unwrap();
+        config.set("auth.development", "true").unwrap();
+        let running = start(config).await.unwrap();
+        let hub = running.hub.clone();
+        assert!(hub.is_delivering());
+        let fails = Box::new(|_| panic!("a defect"));
+        hub.store.open("r".to_owned(), Since::Last(0), fails).await.unwrap();
+        let ended = timeout(Duration::from_secs(20), running.run()).await.expect("it ends by itself");
+        assert!(ended.is_err() && !hub.is_delivering());
+    }
+}

@@ -5,16 +5,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use taut::proto::CloseCode;
 use taut::proto::handshake::Reject;
 use taut::server::{BoxError, Connection, Grant, Handle, Upgrade, unauthorized};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::auth::{Identity, TokenError};
-use crate::envelope::{Envelope, TO_ALL, inbox, is_room, is_user};
+use crate::envelope::{Envelope, TO_ALL, inbox, is_room, is_user, object};
 use crate::hub::{Hub, Target, User, close, close_code};
+use crate::quota::Quota;
 use crate::store::{Page, Position, Since};
 
 /// Why a message was refused: a word for programs, and a sentence for people.
@@ -24,6 +26,7 @@ struct Refused(&'static str, String);
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wanted {
+    #[serde(deserialize_with = "object")]
     after: Option<Position>,
     last: Option<usize>,
 }
@@ -31,6 +34,18 @@ struct Wanted {
 #[derive(Deserialize)]
 struct Credentials {
     token: String,
+}
+
+/// A page for a client. What messages say is written as it came: no value of `serde_json` can hold all of it.
+#[derive(Serialize)]
+struct Opened<'a> {
+    epoch: &'a str,
+    recovered: bool,
+    more: bool,
+    joined: bool,
+    messages: Vec<&'a Envelope>,
+    users: Vec<&'a str>,
+    total: usize,
 }
 
 /// Decides on a request: by the token that it has. Without one, the first message has to bring it.
@@ -74,12 +89,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, mut connection: Connection) -> Result<(
             }
         },
     };
-    let mut session = Session { hub, handle: connection.handle().clone(), identity, warned: false };
+    let quota = hub.quotas.of(&identity.user);
+    let mut session = Session { hub, handle: connection.handle().clone(), identity, quota, warned: false };
     match session.enter().await {
         Ok(true) => {}
         Ok(false) => return Ok(()),
         Err(error) => {
-            tracing::error!(%error, "nobody can be let in");
+            tracing::debug!(%error, "nobody can be let in");
             close(&session.handle, CloseCode::TRY_AGAIN.get(), "the store is away: come back later");
             return Ok(());
         }
@@ -111,7 +127,7 @@ async fn introduce(
     let Some(message) = message? else { return Ok(Err(TokenError::Missing)) };
     let envelope = message.as_text().and_then(|text| Envelope::read(text).ok());
     let envelope = envelope.filter(|envelope| envelope.message_type == "auth");
-    let token = envelope.and_then(|envelope| envelope.read_data::<Credentials>().ok());
+    let token = envelope.and_then(|envelope| envelope.read_members::<Credentials>().ok());
     let verified = match (&hub.verifier, token) {
         (Some(verifier), Some(Credentials { token })) => verifier.verify(&token),
         _ => Err(TokenError::Malformed),
@@ -126,6 +142,8 @@ struct Session {
     hub: Arc<Hub>,
     handle: Handle,
     identity: Arc<Identity>,
+    /// For what makes the store or the hub look through what it has.
+    quota: Arc<Quota>,
     warned: bool,
 }
 
@@ -133,16 +151,21 @@ impl Session {
     /// Takes the user in, and says so. Whether that was possible.
     async fn enter(&self) -> Result<bool, BoxError> {
         let user = &self.identity.user;
-        if self.hub.connections(user).len() >= self.hub.rules.connections_of_one {
-            close(&self.handle, close_code::TOO_MANY, "the user has as many connections as one may have");
+        if has_enough(&self.hub, user) {
+            close_one_too_many(&self.handle);
             return Ok(false);
         }
+        self.quota.take().await;
         self.handle.insert(User(user.as_str().into()));
         let own = inbox(user);
-        let (handle, stream) = (self.handle.clone(), own.clone());
-        let (sent, position) = tokio::sync::oneshot::channel();
+        let (hub, handle, user_id, stream) =
+            (self.hub.clone(), self.handle.clone(), user.clone(), own.clone());
+        let (sent, position) = oneshot::channel();
         let open = move |page: Page| {
-            if handle.join(&stream).is_ok() {
+            // Again, where one connection comes in after the other: before, many may have been counted at once.
+            if has_enough(&hub, &user_id) {
+                close_one_too_many(&handle);
+            } else if handle.join(&stream).is_ok() {
                 let _ = sent.send((page.epoch, page.seq));
             }
         };
@@ -193,6 +216,9 @@ impl Session {
             }
         };
         let id = envelope.id.clone();
+        if ["join", "history", "presence", "refresh"].contains(&envelope.message_type.as_str()) {
+            self.quota.take().await;
+        }
         let done = match envelope.message_type.as_str() {
             "text" | "notification" | "publish" => self.publish(envelope).await,
             "join" => self.open(&envelope, true).await,
@@ -222,6 +248,9 @@ impl Session {
             (Some(room), None) => {
                 if !self.handle.rooms().iter().any(|joined| **joined == *room) || !is_room(&room) {
                     return Err(Refused("not_in_room", "join the room before you speak in it".into()));
+                }
+                if !self.identity.may_join(&room) {
+                    return Err(not_allowed());
                 }
                 Target::Room(room)
             }
@@ -257,7 +286,7 @@ impl Session {
     /// Reads a stream, and joins it there.
     async fn open(&self, envelope: &Envelope, join: bool) -> Result<(), Refused> {
         let room = self.readable(envelope)?;
-        let wanted = envelope.data.as_ref().map(|_| envelope.read_data::<Wanted>()).transpose();
+        let wanted = envelope.data.as_ref().map(|_| envelope.read_members::<Wanted>()).transpose();
         let wanted = wanted
             .map_err(|error| Refused("malformed", format!("the data is none: {error}")))?
             .unwrap_or_default();
@@ -267,11 +296,24 @@ impl Session {
         };
         let (hub, handle, id, stream) =
             (self.hub.clone(), self.handle.clone(), envelope.id.clone(), room.clone());
-        let then = move |page: Page| opened(&hub, &handle, id.as_deref(), &stream, join, &page);
-        self.hub.store.open(room, from, Box::new(then)).await.map_err(|error| {
-            tracing::debug!(%error, "not read");
-            Refused("not_read", "the history cannot be read: try again".into())
-        })
+        let (sent, answered) = oneshot::channel();
+        let then = move |page: Page| {
+            let _ = sent.send(if join && !page.more {
+                // Where the page ends, for what comes behind it has higher numbers.
+                joined(&hub, &handle, id.as_deref(), &stream, &page);
+                None
+            } else {
+                Some(page)
+            });
+        };
+        self.hub.store.open(room.clone(), from, Box::new(then)).await.map_err(not_read)?;
+        // So nobody has more than one page on its way.
+        if let Some(page) = answered.await.map_err(not_read)? {
+            // Not where the messages of others would wait for it.
+            let (name, id) = (if join { "join" } else { "history" }, envelope.id.as_deref());
+            self.answer(page_of(&self.hub, name, id, &room, &page, false));
+        }
+        Ok(())
     }
 
     fn leave(&self, envelope: &Envelope) -> Result<(), Refused> {
@@ -285,7 +327,7 @@ impl Session {
 
     fn presence(&self, envelope: &Envelope) -> Result<(), Refused> {
         let room = self.readable(envelope)?;
-        let (users, number) = self.hub.presence.users(&room, MOST_LISTED);
+        let (users, number) = self.hub.users_of(&room, MOST_LISTED);
         let data = json!({ "users": users.iter().map(|user| &**user).collect::<Vec<_>>(), "total": number });
         self.answer(Envelope::new("presence").answering(envelope.id.as_deref()).room(&room).data(&data));
         Ok(())
@@ -293,7 +335,7 @@ impl Session {
 
     async fn refresh(&mut self, envelope: &Envelope) -> Result<(), Refused> {
         let missing = || Refused("malformed", "a refresh has the token in its data: {\"token\": …}".into());
-        let Credentials { token } = envelope.read_data().map_err(|_| missing())?;
+        let Credentials { token } = envelope.read_members().map_err(|_| missing())?;
         let verifier = self.hub.verifier.as_ref();
         let verifier = verifier.ok_or_else(|| Refused("no_tokens", "this hub runs without tokens".into()))?;
         let verified = verifier.verify(&token).and_then(|identity| {
@@ -303,7 +345,7 @@ impl Session {
             tracing::info!(address = %self.handle.address(), %error, "refused");
             Refused(error.code(), error.to_string())
         })?;
-        let data = json!({ "expires": identity.expires });
+        let expires = identity.expires;
         self.handle.insert(identity.clone());
         let barred = self.hub.store.is_barred(identity.user.clone(), identity.token.clone()).await;
         if !matches!(barred, Ok(false)) {
@@ -317,6 +359,10 @@ impl Session {
         }
         self.identity = Arc::new(identity);
         self.warned = false;
+        // Rooms that the new token does not name. Whoever is joining one finds the new token, or is found here.
+        let mut left = self.handle.rooms();
+        left.retain(|room| is_room(room) && !self.identity.may_join(room) && self.handle.leave(room));
+        let data = json!({ "expires": expires, "left": left.iter().map(|room| &**room).collect::<Vec<_>>() });
         self.answer(Envelope::new("ack").answering(envelope.id.as_deref()).data(&data));
         Ok(())
     }
@@ -331,7 +377,7 @@ impl Session {
             return Err(Refused("bad_name", "the room has no name, or one that no room can have".into()));
         }
         if !self.identity.may_join(room) {
-            return Err(Refused("not_allowed", "your token does not name this room".into()));
+            return Err(not_allowed());
         }
         Ok(room.to_owned())
     }
@@ -369,28 +415,58 @@ impl Session {
     }
 }
 
-/// Joins where the page ends, if that is the end, and sends it: what comes behind it has higher numbers.
-fn opened(hub: &Hub, handle: &Handle, id: Option<&str>, stream: &str, join: bool, page: &Page) {
-    let is_joined = join && !page.more;
-    if is_joined && let Err(problem) = handle.join(stream) {
-        let refused = error(id, &Refused("not_joined", problem.to_string()));
-        let _ = handle.send_text(refused.to_json());
-        return;
-    }
-    let (users, number) = hub.presence.users(stream, MOST_LISTED);
-    let seq = page.messages.last().filter(|_| page.more).and_then(|last| last.seq).unwrap_or(page.seq);
-    let data = json!({
-        "epoch": *page.epoch,
-        "recovered": page.recovered,
-        "more": page.more,
-        "joined": is_joined,
-        "messages": page.messages.iter().map(|message| &**message).collect::<Vec<_>>(),
-        "users": users.iter().map(|user| &**user).collect::<Vec<_>>(),
-        "total": number,
-    });
-    let name = if join { "join" } else { "history" };
-    let answer = Envelope { seq: Some(seq), ..Envelope::new(name).answering(id).room(stream).data(&data) };
+/// Joins, and sends what was before.
+fn joined(hub: &Hub, handle: &Handle, id: Option<&str>, stream: &str, page: &Page) {
+    let refused = match handle.join(stream) {
+        Err(problem) => Some(Refused("not_joined", problem.to_string())),
+        // The token may be another one meanwhile.
+        Ok(_)
+            if is_room(stream)
+                && !handle.get::<Identity>().is_some_and(|identity| identity.may_join(stream)) =>
+        {
+            handle.leave(stream);
+            Some(not_allowed())
+        }
+        Ok(_) => None,
+    };
+    let answer = match refused {
+        Some(refused) => error(id, &refused),
+        None => page_of(hub, "join", id, stream, page, true),
+    };
     let _ = handle.send_text(answer.to_json());
+}
+
+fn page_of(hub: &Hub, name: &str, id: Option<&str>, stream: &str, page: &Page, joined: bool) -> Envelope {
+    let (users, total) = hub.users_of(stream, MOST_LISTED);
+    let seq = page.messages.last().filter(|_| page.more).and_then(|last| last.seq).unwrap_or(page.seq);
+    let data = Opened {
+        epoch: &page.epoch,
+        recovered: page.recovered,
+        more: page.more,
+        joined,
+        messages: page.messages.iter().map(|message| &**message).collect(),
+        users: users.iter().map(|user| &**user).collect(),
+        total,
+    };
+    Envelope { seq: Some(seq), ..Envelope::new(name).answering(id).room(stream).data(&data) }
+}
+
+/// Whether a user has as many connections as one may have.
+fn has_enough(hub: &Hub, user: &str) -> bool {
+    hub.connections(user).len() >= hub.rules.connections_of_one
+}
+
+fn close_one_too_many(connection: &Handle) {
+    close(connection, close_code::TOO_MANY, "the user has as many connections as one may have");
+}
+
+fn not_allowed() -> Refused {
+    Refused("not_allowed", "your token does not name this room".into())
+}
+
+fn not_read(error: impl std::fmt::Display) -> Refused {
+    tracing::debug!(%error, "not read");
+    Refused("not_read", "the history cannot be read: try again".into())
 }
 
 fn error(id: Option<&str>, Refused(code, sentence): &Refused) -> Envelope {

@@ -185,7 +185,7 @@ async fn answers_are_as_the_document_says() {
         "Message": { "data": 1 },
         "DirectMessage": { "to_user_id": "bob" },
         "User": { "user_id": "bob" },
-        "Revocation": { "token_id": "t", "until": 0 },
+        "Revocation": { "token_id": "t", "until": now() },
     });
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use support::{Peer, Scratch, api, hub};
+use support::{Peer, Scratch, api, claims, hub, hub_with_secret, now, token};
 use taut::proto::Message;
 use taut_hub::serve::Running;
 
@@ -28,6 +28,9 @@ async fn what_is_wrong_is_answered_by_its_id_and_the_connection_lives() {
         ("unknown_type", json!({ "id": "2", "message_type": "system_message" })),
         ("malformed", json!({ "id": "3", "message_type": 7 })),
         ("malformed", json!({ "id": "4", "message_type": "join", "room": "a", "data": 7 })),
+        ("malformed", join("4a", "a", json!([{ "epoch": "x", "seq": 1 }, 5]))),
+        ("malformed", join("4b", "a", json!({ "after": ["x", 1] }))),
+        ("malformed", json!({ "id": "4c", "message_type": "refresh", "data": ["token"] })),
         ("not_in_room", text("5", "a", "x")),
         ("bad_name", json!({ "id": "6", "message_type": "join" })),
         ("bad_name", join("7", "@bob", Value::Null)),
@@ -43,7 +46,8 @@ async fn what_is_wrong_is_answered_by_its_id_and_the_connection_lives() {
             "{message}"
         );
     }
-    for raw in [Message::text("{"), Message::text("[]"), Message::binary(vec![1, 2])] {
+    let array = Message::text(r#"["q","ping",null,null,null,null,null,null]"#);
+    for raw in [Message::text("{"), Message::text("[]"), array, Message::binary(vec![1, 2])] {
         peer.0.send(raw).await.unwrap();
         assert_eq!(peer.recv().await.unwrap()["message_type"], "error");
     }
@@ -230,6 +234,124 @@ async fn a_user_has_so_many_connections_and_no_more() {
     let _two = [Peer::guest(&hub, "ana").await, Peer::guest(&hub, "ana").await];
     assert_eq!(Peer::connect(&hub, "?user=ana", &[]).await.unwrap().end().await, 4429);
     Peer::guest(&hub, "bob").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_if_they_come_at_once() {
+    let hub = hub(&[DEVELOPMENT, ("clients.connections_of_one", "5")]).await;
+    let address = hub.address().unwrap().to_string();
+    let mut coming = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let address = address.clone();
+        coming.spawn(async move {
+            let mut peer = Peer::connect_to(&address, "?user=ana", &[]).await.unwrap();
+            let is_in = peer.recv().await.is_some();
+            (is_in, peer)
+        });
+    }
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        coming.join_all().await.into_iter().partition(|(is_in, _)| *is_in);
+    assert_eq!((inside.len(), outside.len()), (5, 45));
+    for (_, mut peer) in outside {
+        assert_eq!(peer.end().await, 4429);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_names_fewer_rooms_takes_the_others_away() {
+    let hub = hub_with_secret(&[]).await;
+    let query = |claims| format!("?token={}", token(claims));
+    let mut ana = Peer::connect(&hub, &query(claims("ana")), &[]).await.unwrap();
+    let mut bob = Peer::connect(&hub, &query(claims("bob")), &[]).await.unwrap();
+    for room in ["a", "b"] {
+        ana.ask(join("j", room, Value::Null)).await;
+        bob.ask(join("j", room, Value::Null)).await;
+    }
+    let mut fewer = claims("ana");
+    fewer["rooms"] = json!(["a"]);
+    let refresh = json!({ "id": "f", "message_type": "refresh", "data": { "token": token(fewer) } });
+    let ack = ana.ask(refresh).await;
+    assert_eq!((&ack["message_type"], &ack["data"]["left"]), (&json!("ack"), &json!(["b"])));
+    assert_eq!(bob.next("user_left").await["room"], "b");
+    assert_eq!(ana.ask(text("1", "b", "x")).await["data"]["code"], "not_in_room");
+    assert_eq!(ana.ask(join("2", "b", Value::Null)).await["data"]["code"], "not_allowed");
+    bob.ask(text("3", "b", "not for ana")).await;
+    bob.ask(text("4", "a", "for ana")).await;
+    assert_eq!(ana.next("text").await["id"], "4");
+    assert_eq!(ana.ask(text("5", "a", "x")).await["message_type"], "ack");
+}
+
+#[tokio::test]
+async fn of_all_it_is_told_how_many_are_there_and_not_who() {
+    let hub = hub(&[DEVELOPMENT]).await;
+    let mut ana = Peer::guest(&hub, "ana").await;
+    let _bob = Peer::guest(&hub, "bob").await;
+    for message_type in ["presence", "history", "join"] {
+        let answer = ana.ask(json!({ "id": "p", "message_type": message_type, "room": "*" })).await;
+        assert_eq!((&answer["data"]["total"], &answer["data"]["users"]), (&json!(2), &json!([])));
+    }
+}
+
+#[tokio::test]
+async fn who_reads_too_much_waits_and_nobody_else_does() {
+    let hub = hub(&[DEVELOPMENT, ("clients.read_rate", "1/3")]).await;
+    let (mut ana, mut bob) = (Peer::guest(&hub, "ana").await, Peer::guest(&hub, "bob").await);
+    ana.ask(join("j", "r", Value::Null)).await;
+    bob.ask(join("j", "r", Value::Null)).await;
+    for number in 0..100 {
+        ana.send(json!({ "id": number.to_string(), "message_type": "history", "room": "r" })).await;
+    }
+    ana.next("history").await;
+    for _ in 0..50 {
+        assert_eq!(bob.ask(json!({ "id": "p", "message_type": "ping" })).await["message_type"], "pong");
+    }
+    assert_eq!(bob.ask(text("m", "r", "x")).await["message_type"], "ack");
+    let mut answered = 1;
+    while let message = ana.recv().await.unwrap()
+        && message["message_type"] != "text"
+    {
+        answered += usize::from(message["message_type"] == "history");
+    }
+    assert!(answered < 100);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_bounded() {
+    let hub = hub(&[DEVELOPMENT]).await;
+    let mut ana = Peer::guest(&hub, "ana").await;
+    ana.ask(join("j", "r", Value::Null)).await;
+    assert_eq!(ana.ask(text("most", "r", "x".repeat(60_000))).await["message_type"], "ack");
+    ana.send(text("more", "r", "x".repeat(70_000))).await;
+    assert_eq!(ana.end().await, 1009);
+}
+
+#[tokio::test]
+async fn a_time_at_which_no_token_ends_is_refused() {
+    let hub = hub(&[DEVELOPMENT]).await;
+    for (until, status) in [(0, 400), (now() * 1000, 400), (now() + 60, 200)] {
+        let revoke = json!({ "token_id": "1", "until": until });
+        assert_eq!(api(&hub, "POST", "/ws/revoke", revoke).await.0, status, "{until}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said() {
+    for database in [None, Some(Scratch::new(b""))] {
+        let path = database.as_ref().map_or("none", Scratch::path);
+        let hub = hub(&[DEVELOPMENT, ("history.database", path)]).await;
+        support::data::whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said(&hub).await;
+    }
+}
+
+#[tokio::test]
+async fn histories_are_bounded_by_their_bytes() {
+    let files = [Scratch::new(b""), Scratch::new(b"")];
+    for [first, second] in [["none", "none"], [files[0].path(), files[1].path()]] {
+        let bounded = hub(&[DEVELOPMENT, ("history.database", first), ("history.bytes", "20000")]).await;
+        support::data::a_stream_is_bounded_by_its_bytes(&bounded).await;
+        let hub = hub(&[DEVELOPMENT, ("history.database", second)]).await;
+        support::data::a_page_is_bounded_and_says_where_to_go_on(&hub).await;
+    }
 }
 
 /// A member of a room with so many messages, and its epoch.

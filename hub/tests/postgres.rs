@@ -102,36 +102,6 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL: .ci/run tests"]
-async fn a_page_is_bounded_and_says_where_to_go_on() {
-    let postgres = PostgresServer::start().await;
-    let node = node(&postgres, &[]).await;
-    let mut ana = Peer::guest(&node, "ana").await;
-    let mut position = after(&ana.ask(join("j", Value::Null)).await);
-    let long = "x".repeat(60_000);
-    for number in 1..=12 {
-        let mut message = text(&number.to_string());
-        message["data"] = json!(long);
-        assert_eq!(ana.ask(message).await["seq"], number);
-    }
-    let (mut seen, mut pages) = (Vec::new(), 0);
-    loop {
-        let page =
-            ana.ask(json!({ "id": "h", "message_type": "history", "room": "r", "data": position })).await;
-        assert_eq!(page["data"]["recovered"], true);
-        seen.extend(
-            page["data"]["messages"].as_array().unwrap().iter().map(|it| it["seq"].as_u64().unwrap()),
-        );
-        position = after(&page);
-        pages += 1;
-        if page["data"]["more"] == false {
-            break;
-        }
-    }
-    assert_eq!((seen, pages), ((1..=12).collect::<Vec<_>>(), 3));
-}
-
-#[tokio::test]
-#[ignore = "needs PostgreSQL: .ci/run tests"]
 async fn a_stream_that_nobody_uses_is_forgotten() {
     let postgres = PostgresServer::start().await;
     let node = node(&postgres, &[("history.keep", "1s")]).await;

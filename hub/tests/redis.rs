@@ -8,8 +8,8 @@ mod support;
 
 use nodes::{after, join, node, nodes, text};
 use serde_json::{Value, json};
-use support::Peer;
 use support::program::RedisServer;
+use support::{Peer, api, data, now};
 
 nodes::of_many_nodes!(RedisServer);
 
@@ -66,4 +66,68 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let messages = page["data"]["messages"].as_array().unwrap();
     let ids: Vec<_> = messages.iter().map(|message| message["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["one", "two"]);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
+async fn a_stream_is_bounded_by_its_bytes() {
+    let redis = RedisServer::start(true).await;
+    data::a_stream_is_bounded_by_its_bytes(&node(&redis, &[("history.bytes", "20000")]).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
+async fn redis_reads_no_more_than_a_page_has() {
+    let redis = RedisServer::start(true).await;
+    let node = node(&redis, &[]).await;
+    let mut ana = Peer::guest(&node, "ana").await;
+    ana.ask(join("j", Value::Null)).await;
+    data::say(&mut ana, 60, 60_000).await;
+    let told = async || {
+        let told = format!("{:?}", redis.command(redis::cmd("INFO").arg("stats")).await);
+        let (_, rest) = told.split_once("total_net_output_bytes:").unwrap();
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap();
+        rest[..end].parse::<u64>().unwrap()
+    };
+    let before = told().await;
+    let history = json!({ "id": "h", "message_type": "history", "room": "r", "data": { "last": 60 } });
+    let page = ana.ask(history).await;
+    assert_eq!(
+        (&page["data"]["more"], page["data"]["messages"].as_array().unwrap().len()),
+        (&json!(true), 4)
+    );
+    assert!(told().await - before < 1_000_000);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
+async fn a_token_is_taken_back_for_the_longest_time_that_was_said() {
+    let redis = RedisServer::start(true).await;
+    let node = node(&redis, &[]).await;
+    for until in [now() + 100_000, now() + 60] {
+        let (status, _) = api(&node, "POST", "/ws/revoke", json!({ "token_id": "1", "until": until })).await;
+        assert_eq!(status, 200);
+    }
+    let left = redis.command(redis::cmd("TTL").arg("taut:revoked:1")).await;
+    assert!(matches!(left, redis::Value::Int(left) if left > 100_000), "{left:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: .ci/run tests"]
+async fn the_feed_is_bounded_by_entries_and_by_bytes() {
+    let redis = RedisServer::start(true).await;
+    let node = node(&redis, &[("redis.feed_bytes", "200000"), ("redis.feed", "100")]).await;
+    let mut ana = Peer::guest(&node, "ana").await;
+    ana.ask(join("j", Value::Null)).await;
+    data::say(&mut ana, 60, 10_000).await;
+    let length = async || match redis.command(redis::cmd("XLEN").arg("taut:feed")).await {
+        redis::Value::Int(length) => length,
+        other => panic!("{other:?}"),
+    };
+    let long = length().await;
+    assert!((10..=30).contains(&long), "{long}");
+    for number in 0..200 {
+        assert_eq!(ana.ask(text(&format!("short {number}"))).await["message_type"], "ack");
+    }
+    assert_eq!(length().await, 100);
 }

@@ -5,11 +5,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::{Appended, Fed, Feed, Limits, Page, Running, Since, Store, StoreError, Then};
+use super::{Appended, Fed, Feed, Limits, Page, Running, SLACK, Since, Store, StoreError, Then, now, size};
 use crate::envelope::Envelope;
 
 /// A store in memory.
@@ -19,9 +18,13 @@ pub struct Memory {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     streams: HashMap<Arc<str>, Stream>,
+    /// Under which streams begin: another one whenever one is forgotten. So a position in a stream of which nothing was
+    /// said yet is good, and nothing is remembered of it.
+    era: Arc<str>,
+    /// Of all streams.
+    bytes: usize,
     /// Counts uses, so that the stream that was used least recently is known.
     uses: u64,
     disabled: HashSet<String>,
@@ -32,6 +35,7 @@ struct Stream {
     epoch: Arc<str>,
     seq: u64,
     messages: VecDeque<Arc<Envelope>>,
+    bytes: usize,
     /// By sender and id.
     known: HashMap<(String, String), u64>,
     used: u64,
@@ -41,7 +45,15 @@ impl Memory {
     /// An empty store.
     #[must_use]
     pub fn new(feed: Feed, limits: Limits) -> Self {
-        Self { feed, limits, state: Mutex::default() }
+        let state = State {
+            streams: HashMap::new(),
+            era: epoch(),
+            bytes: 0,
+            uses: 0,
+            disabled: HashSet::new(),
+            revoked: HashMap::new(),
+        };
+        Self { feed, limits, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -56,8 +68,7 @@ impl Store for Memory {
             let permit = self.feed.reserve().await.map_err(|_| StoreError::Stopped)?;
             let mut state = self.state();
             let name: Arc<str> = stream.into();
-            let stream = state.stream(&name, self.limits.streams);
-            let (appended, message) = stream.append(message, self.limits.messages);
+            let (appended, message) = state.append(&name, message, &self.limits);
             if let Some(message) = message {
                 permit.send(Fed::Message(name, message));
             }
@@ -69,7 +80,7 @@ impl Store for Memory {
         Box::pin(async move {
             let permit = self.feed.reserve().await.map_err(|_| StoreError::Stopped)?;
             let mut state = self.state();
-            let page = state.stream(&stream.into(), self.limits.streams).read(&from, &self.limits);
+            let page = state.read(&stream, &from, &self.limits)?;
             permit.send(Fed::Opened(page, then));
             Ok(())
         })
@@ -91,8 +102,9 @@ impl Store for Memory {
         Box::pin(async move {
             let mut state = self.state();
             let now = now();
-            state.revoked.retain(|_, until| *until >= now);
-            state.revoked.insert(token, until);
+            state.revoked.retain(|_, until| until.saturating_add(SLACK) >= now);
+            let kept = state.revoked.entry(token).or_default();
+            *kept = until.max(*kept);
             Ok(())
         })
     }
@@ -115,39 +127,52 @@ impl Store for Memory {
 }
 
 impl State {
-    /// The stream of this name, made if there is none; then the one that was used least recently goes, if there are too
-    /// many.
-    fn stream(&mut self, name: &Arc<str>, most: usize) -> &mut Stream {
-        self.uses += 1;
-        let used = self.uses;
+    fn append(
+        &mut self,
+        name: &Arc<str>,
+        message: Envelope,
+        limits: &Limits,
+    ) -> (Appended, Option<Arc<Envelope>>) {
         if !self.streams.contains_key(name) {
-            if self.streams.len() >= most {
-                let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.used);
-                let oldest = oldest.map(|(name, _)| name.clone());
-                if let Some(oldest) = oldest {
-                    self.streams.remove(&oldest);
-                }
-            }
-            self.streams.insert(name.clone(), Stream::new());
+            while self.streams.len() >= limits.streams && self.forget() {}
+            self.streams.insert(name.clone(), Stream::new(self.era.clone()));
         }
+        self.uses += 1;
         let stream = self.streams.get_mut(name).expect("it is there, or was put there");
-        stream.used = used;
-        stream
+        stream.used = self.uses;
+        let before = stream.bytes;
+        let appended = stream.append(message, limits);
+        self.bytes = self.bytes - before + stream.bytes;
+        // It is the last to go, and one stream may be longer than all may be together.
+        while self.bytes > limits.memory && self.streams.len() > 1 && self.forget() {}
+        appended
+    }
+
+    fn read(&mut self, name: &str, from: &Since, limits: &Limits) -> Result<Page, StoreError> {
+        self.uses += 1;
+        let Some(stream) = self.streams.get_mut(name) else {
+            return Stream::new(self.era.clone()).read(from, limits);
+        };
+        stream.used = self.uses;
+        stream.read(from, limits)
+    }
+
+    /// Forgets the stream that was used least recently. Whether there was one.
+    fn forget(&mut self) -> bool {
+        let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.used).map(|(name, _)| name.clone());
+        let Some(stream) = oldest.and_then(|oldest| self.streams.remove(&oldest)) else { return false };
+        self.bytes -= stream.bytes;
+        self.era = epoch();
+        true
     }
 }
 
 impl Stream {
-    fn new() -> Self {
-        Self {
-            epoch: Uuid::new_v4().to_string().into(),
-            seq: 0,
-            messages: VecDeque::new(),
-            known: HashMap::new(),
-            used: 0,
-        }
+    fn new(epoch: Arc<str>) -> Self {
+        Self { epoch, seq: 0, messages: VecDeque::new(), bytes: 0, known: HashMap::new(), used: 0 }
     }
 
-    fn append(&mut self, mut message: Envelope, most: usize) -> (Appended, Option<Arc<Envelope>>) {
+    fn append(&mut self, mut message: Envelope, limits: &Limits) -> (Appended, Option<Arc<Envelope>>) {
         let key = key(&message);
         if let Some(&seq) = key.as_ref().and_then(|key| self.known.get(key)) {
             return (Appended { seq, epoch: self.epoch.clone(), duplicate: true }, None);
@@ -155,19 +180,23 @@ impl Stream {
         self.seq += 1;
         message.seq = Some(self.seq);
         let message = Arc::new(message);
+        self.bytes += held(&message);
         self.messages.push_back(message.clone());
         if let Some(key) = key {
             self.known.insert(key, self.seq);
         }
-        while self.messages.len() > most {
-            if let Some(key) = self.messages.pop_front().as_deref().and_then(self::key) {
+        let is_over = |this: &Self| this.messages.len() > limits.messages || this.bytes > limits.bytes;
+        while self.messages.len() > 1 && is_over(self) {
+            let Some(oldest) = self.messages.pop_front() else { break };
+            self.bytes -= held(&oldest);
+            if let Some(key) = self::key(&oldest) {
                 self.known.remove(&key);
             }
         }
         (Appended { seq: self.seq, epoch: self.epoch.clone(), duplicate: false }, Some(message))
     }
 
-    fn read(&self, from: &Since, limits: &Limits) -> Page {
+    fn read(&self, from: &Since, limits: &Limits) -> Result<Page, StoreError> {
         let (epoch, seq) = (self.epoch.clone(), self.seq);
         let mut page = Page { epoch, seq, messages: Vec::new(), more: false, recovered: true };
         let kept_after = self.seq - self.messages.len() as u64;
@@ -183,8 +212,8 @@ impl Stream {
                 }
             }
         };
-        page.fill(self.messages.iter().skip(skipped).cloned(), limits);
-        page
+        page.fill(self.messages.iter().skip(skipped).cloned().map(Ok), limits)?;
+        Ok(page)
     }
 }
 
@@ -192,13 +221,67 @@ fn key(message: &Envelope) -> Option<(String, String)> {
     Some((message.from_user_id.clone().unwrap_or_default(), message.id.clone()?))
 }
 
-/// In seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn epoch() -> Arc<str> {
+    Uuid::new_v4().to_string().into()
+}
+
+/// About how much memory a message takes, with what it is recognised by.
+fn held(message: &Envelope) -> usize {
+    size(message) + RECOGNISED
 }
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// The sender and id again, and the tables that they are in.
+const RECOGNISED: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::store::Position;
+
+    const LIMITS: Limits =
+        Limits { messages: 5, bytes: 10_000, streams: 10, memory: 25_000, page: 9, page_bytes: 1 << 20 };
+
+    fn message(id: usize, bytes: usize) -> Envelope {
+        let data = RawValue::from_string(format!("{:?}", "x".repeat(bytes))).unwrap();
+        Envelope { id: Some(id.to_string()), data: Some(data), ..Envelope::new("text") }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_who_misses_something_is_told() {
+        let (feed, _fed) = mpsc::channel(1);
+        let memory = Memory::new(feed, LIMITS);
+        let mut state = memory.state();
+        let after = |page: &Page| Since::After(Position { epoch: (*page.epoch).to_owned(), seq: page.seq });
+        let begin = after(&state.read("a", &Since::Last(0), &LIMITS).unwrap());
+        assert!(state.streams.is_empty(), "reading keeps nothing");
+        state.append(&"a".into(), message(0, 10), &LIMITS);
+        let page = state.read("a", &begin, &LIMITS).unwrap();
+        assert!(page.recovered && page.messages.len() == 1);
+        // By bytes, and the last one is always kept.
+        for (id, (bytes, kept)) in
+            [(4000, 2), (4000, 3), (4000, 2), (20_000, 1), (10, 1), (10, 2)].iter().enumerate()
+        {
+            state.append(&"a".into(), message(id + 1, *bytes), &LIMITS);
+            let page = state.read("a", &Since::Last(9), &LIMITS).unwrap();
+            assert_eq!((page.messages.len(), page.seq), (*kept, id as u64 + 2));
+            let is_all = page.messages.len() as u64 == page.seq;
+            assert_eq!(state.read("a", &begin, &LIMITS).unwrap().recovered, is_all);
+        }
+        let position = after(&state.read("a", &Since::Last(0), &LIMITS).unwrap());
+        for id in 0..100 {
+            state.append(&format!("@{id}").into(), message(id, if id < 50 { 4000 } else { 10 }), &LIMITS);
+            assert!(state.bytes <= LIMITS.memory && state.streams.len() <= LIMITS.streams);
+            assert_eq!(state.bytes, state.streams.values().map(|stream| stream.bytes).sum::<usize>());
+        }
+        assert!(!state.read("a", &position, &LIMITS).unwrap().recovered);
     }
 }

@@ -17,6 +17,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -35,7 +36,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Bars a user, or lets them in again.
     fn set_disabled(&self, user: String, disabled: bool) -> Running<'_, Result<(), StoreError>>;
 
-    /// Takes a token back, by its `jti`, up to the time (seconds since 1970) at which it expires by itself.
+    /// Takes a token back, by its `jti`, up to the time (seconds since 1970) at which it expires by itself, and an hour
+    /// longer. An earlier time takes nothing away from a later one.
     fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>>;
 
     /// Whether a user is barred, or a token was taken back.
@@ -118,8 +120,12 @@ pub struct Page {
 pub struct Limits {
     /// Messages of a stream.
     pub messages: usize,
+    /// Bytes of a stream; its last message is always kept.
+    pub bytes: usize,
     /// Streams that are remembered.
     pub streams: usize,
+    /// Bytes of all streams in memory.
+    pub memory: usize,
     /// Messages of a page.
     pub page: usize,
     /// Bytes of a page; one message is always in.
@@ -145,19 +151,42 @@ pub enum StoreError {
 }
 
 impl Page {
-    /// Takes as many as fit.
-    fn fill(&mut self, messages: impl Iterator<Item = Arc<Envelope>>, limits: &Limits) {
+    /// Takes as many as fit, and reads no more than one besides.
+    fn fill(
+        &mut self,
+        messages: impl Iterator<Item = Result<Arc<Envelope>, StoreError>>,
+        limits: &Limits,
+    ) -> Result<(), StoreError> {
         let mut bytes = 0;
         for message in messages {
+            let message = message?;
             bytes += size(&message);
             let is_full = self.messages.len() >= limits.page || bytes > limits.page_bytes;
             if is_full && !self.messages.is_empty() {
                 self.more = true;
-                return;
+                return Ok(());
             }
             self.messages.push(message);
         }
+        Ok(())
     }
+
+    /// Whether there are more is what the numbers say, where not all was read.
+    fn ends_before_the_last(&mut self) {
+        self.more = self.messages.last().and_then(|last| last.seq).is_some_and(|last| last < self.seq);
+    }
+}
+
+/// Whether a token that is taken back can expire then (seconds since 1970): not long ago, and not in many lifetimes, as
+/// milliseconds would say.
+pub(crate) fn can_expire(until: u64) -> bool {
+    let now = now();
+    (now.saturating_sub(SLACK)..=now.saturating_add(LONGEST_REVOKED)).contains(&until)
+}
+
+/// In seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A message as it is kept, with its number.
@@ -172,6 +201,12 @@ fn size(message: &Envelope) -> usize {
     let data = message.data.as_ref().map_or(0, |data| data.get().len());
     data + texts.into_iter().flatten().map(String::len).sum::<usize>() + FRAME
 }
+
+/// How much longer a revocation is kept than its token, in seconds: for clocks that differ, and for `auth.leeway`.
+const SLACK: u64 = 3600;
+
+/// The longest that a revocation is kept, in seconds: a hundred years.
+const LONGEST_REVOKED: u64 = 3_155_760_000;
 
 /// Names, numbers and the time of an envelope.
 const FRAME: usize = 160;
@@ -215,6 +250,45 @@ impl std::error::Error for StoreError {
             Self::Redis(error) => Some(error),
             Self::Postgres(fault) => Some(fault),
             Self::Corrupt(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::memory::Memory;
+    use super::sqlite::Sqlite;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_that_was_taken_back_stays_so_for_an_hour_longer() {
+        let limits = Limits { messages: 1, bytes: 1, streams: 1, memory: 1, page: 1, page_bytes: 1 };
+        let (feed, _fed) = mpsc::channel(1);
+        let sqlite = Sqlite::open_file(Path::new(":memory:"), feed.clone(), limits, Duration::from_secs(1));
+        let stores: [Box<dyn Store>; 2] = [Box::new(Memory::new(feed, limits)), Box::new(sqlite.unwrap())];
+        for store in stores {
+            let later = now() + 1000;
+            for (token, until) in [("within", now() - 60), ("later", later), ("later", 1), ("gone", 1)] {
+                store.revoke(token.to_owned(), until).await.unwrap();
+            }
+            // Whenever one is taken back, those are forgotten that nobody can use any more.
+            store.revoke("another".to_owned(), later).await.unwrap();
+            for (token, is_barred) in [("within", true), ("later", true), ("gone", false)] {
+                let barred = store.is_barred("ana".to_owned(), Some(token.to_owned())).await.unwrap();
+                assert_eq!(barred, is_barred, "{token} {store:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_expire_in_seconds_and_not_long_ago() {
+        for (until, can) in
+            [(now(), true), (now() + 3600, true), (now() - 7200, false), (now() * 1000, false)]
+        {
+            assert_eq!(can_expire(until), can, "{until}");
         }
     }
 }

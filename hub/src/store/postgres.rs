@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use self::database::Database;
 pub use self::database::Fault;
 use self::reader::Reader;
 use self::writer::{Answer, Work, write};
-use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered};
+use super::{Appended, Feed, Limits, Page, Running, SLACK, Since, Store, StoreError, Then, now, numbered};
 use crate::bus::{Bus, BusError, MUTE, News};
 use crate::envelope::Envelope;
 use crate::outage::Outage;
@@ -137,10 +137,9 @@ impl Shared {
         let numbers: Vec<i64> = row.try_get(5).map_err(Fault::Database)?;
         let bodies: Vec<&str> = row.try_get(6).map_err(Fault::Database)?;
         let kept = numbers.into_iter().map(i64::cast_unsigned).zip(bodies);
-        let messages: Result<Vec<_>, _> = kept.map(|(seq, body)| numbered(body, seq).map(Arc::new)).collect();
         let mut page = Page { epoch: epoch.into(), seq, messages: Vec::new(), more: false, recovered };
-        page.fill(messages?.into_iter(), &self.limits);
-        page.more = page.messages.last().and_then(|last| last.seq).is_some_and(|last| last < seq);
+        page.fill(kept.map(|(seq, body)| numbered(body, seq).map(Arc::new)), &self.limits)?;
+        page.ends_before_the_last();
         Ok((page, head))
     }
 
@@ -246,9 +245,8 @@ async fn forget(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         // A clock that differs must not let a token in again.
-        let expired = now.saturating_sub(SLACK).cast_signed();
+        let expired = now().saturating_sub(SLACK).cast_signed();
         let done = async {
             shared.database.query("SELECT forget($1)", &[&keep.as_secs_f64()]).await?;
             shared.database.query("DELETE FROM revoked WHERE until < $1", &[&expired]).await
@@ -307,6 +305,3 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// How long what is not kept any more may still be there.
 const LONGEST_KEPT_TOO_LONG: Duration = Duration::from_secs(60);
-
-/// How much longer a revocation is kept than its token, in seconds.
-const SLACK: u64 = 3600;

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::{fmt, io};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -22,7 +22,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{Appended, Feed, Limits, Page, Running, Since, Store, StoreError, Then, numbered, trust};
+use super::{Appended, Feed, LONGEST_REVOKED, Limits, Page, Running, SLACK, Since, Store, StoreError, Then};
+use super::{now, numbered, trust};
 use crate::bus::{Bus, BusError, MUTE, News};
 use crate::envelope::Envelope;
 use crate::outage::Outage;
@@ -50,6 +51,8 @@ pub struct Place {
     pub ca_file: Option<PathBuf>,
     /// How many entries the feed has. A node that is away for more has its clients recover.
     pub feed: usize,
+    /// How many bytes they have, as for their number.
+    pub feed_bytes: usize,
     /// How long a stream is kept after its last message.
     pub keep: Duration,
 }
@@ -74,6 +77,7 @@ struct Scripts {
     open: Script,
     tell: Script,
     look: Script,
+    revoke: Script,
 }
 
 /// A stream that is to be opened in the order of the feed.
@@ -154,7 +158,7 @@ impl Shared {
         // No sender has a control character.
         script.arg(format!("i{sender}\n{}", message.id.as_deref().unwrap_or_default()));
         script.arg(message.to_json()).arg(self.limits.messages).arg(milliseconds(self.place.keep));
-        script.arg(self.place.feed).arg(stream);
+        script.arg(self.place.feed).arg(stream).arg(self.limits.bytes).arg(self.place.feed_bytes);
         let (lost, at, seq, epoch, duplicate): (u8, u64, u64, String, u8) = self.invoke(&script).await?;
         self.learn(lost, at);
         Ok(Appended { seq, epoch: epoch.into(), duplicate: duplicate != 0 })
@@ -170,21 +174,21 @@ impl Shared {
         let mut script = self.begin(&self.scripts.open);
         script.key(self.key("stream:", stream)).key(self.key("history:", stream));
         script.arg(last).arg(epoch).arg(seq).arg(self.limits.page + 1).arg(milliseconds(KEPT_EMPTY));
+        script.arg(self.limits.page_bytes);
         let (lost, at, epoch, seq, recovered, found): (u8, u64, String, u64, u8, Vec<(u64, String)>) =
             self.invoke(&script).await?;
         self.learn(lost, at);
         let mut page =
             Page { epoch: epoch.into(), seq, messages: Vec::new(), more: false, recovered: recovered != 0 };
-        let messages: Result<Vec<_>, _> =
-            found.iter().map(|(seq, body)| numbered(body, *seq).map(Arc::new)).collect();
-        page.fill(messages?.into_iter(), &self.limits);
+        page.fill(found.iter().map(|(seq, body)| numbered(body, *seq).map(Arc::new)), &self.limits)?;
+        page.ends_before_the_last();
         Ok((page, at))
     }
 
     async fn tell(&self, news: &News) -> Result<(), StoreError> {
         let mut script = self.begin(&self.scripts.tell);
         let text = serde_json::to_string(news).map_err(StoreError::Corrupt)?;
-        script.key(self.key("feed", "")).arg(text).arg(self.place.feed);
+        script.key(self.key("feed", "")).arg(text).arg(self.place.feed).arg(self.place.feed_bytes);
         let (lost, at): Told = self.invoke(&script).await?;
         self.learn(lost, at);
         Ok(())
@@ -225,11 +229,10 @@ impl Store for Redis {
 
     fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
             // A clock that differs must not let it in again.
-            let seconds = until.saturating_sub(now).saturating_add(SLACK).min(LONGEST_REVOKED);
-            let key = self.shared.key("revoked:", &token);
-            self.shared.ask(redis::cmd("SET").arg(key).arg(1).arg("EX").arg(seconds)).await
+            let seconds = until.saturating_sub(now()).saturating_add(SLACK).min(LONGEST_REVOKED);
+            let mut script = self.shared.scripts.revoke.key(self.shared.key("revoked:", &token));
+            Ok(self.shared.invoke(script.arg(seconds)).await?)
         })
     }
 
@@ -287,12 +290,14 @@ impl Drop for Tasks {
 
 impl Scripts {
     fn new() -> Self {
-        let script = |text: &str| Script::new(&format!("{}{text}", include_str!("redis/guard.lua")));
+        let begin = concat!(include_str!("redis/guard.lua"), include_str!("redis/feed.lua"));
+        let script = |text: &str| Script::new(&format!("{begin}{text}"));
         Self {
             append: script(include_str!("redis/append.lua")),
             open: script(include_str!("redis/open.lua")),
             tell: script(include_str!("redis/tell.lua")),
             look: script(include_str!("redis/look.lua")),
+            revoke: Script::new(include_str!("redis/revoke.lua")),
         }
     }
 }
@@ -355,9 +360,3 @@ const MOST_WAITING: usize = 1024;
 
 /// How long a stream in which nothing was said is remembered.
 const KEPT_EMPTY: Duration = Duration::from_secs(3600);
-
-/// How much longer a revocation is kept than its token, in seconds.
-const SLACK: u64 = 3600;
-
-/// The longest that a revocation is kept, in seconds: a hundred years.
-const LONGEST_REVOKED: u64 = 3_155_760_000;

@@ -6,13 +6,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Appended, Fed, Feed, Limits, Page, Running, Since, Store, StoreError, Then};
+use super::{Appended, Fed, Feed, Limits, Page, Running, SLACK, Since, Store, StoreError, Then, now};
 use crate::envelope::Envelope;
 
 /// A store in a file.
@@ -54,18 +54,23 @@ struct Writer {
     database: Connection,
     limits: Limits,
     feed: Feed,
+    /// How long a stream is kept after its last message.
+    keep: Duration,
+    /// How many streams there are.
+    streams: usize,
+    /// When was looked for those that are not kept any more.
+    looked: Instant,
 }
 
 impl Sqlite {
-    /// Opens the file, made if there is none, and starts the thread, which ends with the store.
+    /// Opens the file, made if there is none, and starts the thread, which ends with the store. A stream in which nothing
+    /// was said for `keep` is forgotten.
     ///
     /// # Errors
     /// The file cannot be opened, or is of somebody else.
-    pub fn open_file(path: &Path, feed: Feed, limits: Limits) -> Result<Self, StoreError> {
-        let database = Connection::open(path)?;
-        database.execute_batch(SCHEMA)?;
+    pub fn open_file(path: &Path, feed: Feed, limits: Limits, keep: Duration) -> Result<Self, StoreError> {
         let (work, taken) = mpsc::channel(MOST_WAITING);
-        let writer = Writer { database, limits, feed };
+        let writer = Writer::open(path, feed, limits, keep)?;
         thread::Builder::new()
             .name("sqlite".into())
             .spawn(move || writer.run(taken))
@@ -119,11 +124,30 @@ impl Store for Sqlite {
 }
 
 impl Writer {
+    fn open(path: &Path, feed: Feed, limits: Limits, keep: Duration) -> Result<Self, StoreError> {
+        let mut database = Connection::open(path)?;
+        database.execute_batch(SCHEMA)?;
+        let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version < 1 {
+            let transaction = database.transaction()?;
+            transaction.execute_batch(VERSION_1)?;
+            transaction.execute("INSERT INTO era (epoch) VALUES (?1)", [epoch()])?;
+            transaction.commit()?;
+        }
+        let streams: i64 = database.query_row("SELECT count(*) FROM stream", [], |row| row.get(0))?;
+        let streams = usize::try_from(streams).unwrap_or(usize::MAX);
+        Ok(Self { database, limits, feed, keep, streams, looked: Instant::now() })
+    }
+
     fn run(mut self, mut taken: mpsc::Receiver<Work>) {
         let mut batch = Vec::new();
         while taken.blocking_recv_many(&mut batch, MOST_AT_ONCE) > 0 {
             match self.commit(batch.drain(..)) {
-                Next::Go => {}
+                Next::Go => {
+                    if let Err(error) = self.forget() {
+                        tracing::warn!(%error, "nothing is forgotten");
+                    }
+                }
                 Next::Stop => return,
                 Next::Close(answer) => {
                     // Before it is answered.
@@ -152,6 +176,7 @@ impl Writer {
         for done in done {
             match done {
                 Done::Appended(answer, appended, fed) => {
+                    self.streams += usize::from(appended.seq == 1 && !appended.duplicate);
                     if fed.is_some_and(|fed| self.feed.blocking_send(fed).is_err()) {
                         next = Next::Stop;
                     }
@@ -170,19 +195,59 @@ impl Writer {
         }
         next
     }
+
+    /// Forgets streams in which nothing was said for long, and if there are too many, those for longest: some at once, so
+    /// that nobody waits for long.
+    fn forget(&mut self) -> rusqlite::Result<()> {
+        let over = self.streams.saturating_sub(self.limits.streams);
+        let is_due = self.looked.elapsed() >= (self.keep / 2).min(LONGEST_KEPT_TOO_LONG);
+        if over == 0 && !is_due {
+            return Ok(());
+        }
+        // Some more than are too many, so that this is not done for each that comes.
+        let spare = if over == 0 { 0 } else { (self.limits.streams / 16).min(16) };
+        let keep = i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX);
+        let transaction = self.database.transaction()?;
+        let mut gone: Vec<(i64, bool)> = transaction
+            .prepare_cached(
+                "SELECT number, used < unixepoch() - ?1 FROM stream ORDER BY used, number LIMIT ?2",
+            )?
+            .query_map([keep, MOST_FORGOTTEN], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let too_many = gone.len().min(over + spare);
+        let unused = gone.iter().take_while(|(_, is_unused)| *is_unused).count();
+        let is_all = unused < gone.len();
+        gone.truncate(too_many.max(unused));
+        for (stream, _) in &gone {
+            transaction.prepare_cached("DELETE FROM message WHERE stream = ?1")?.execute([stream])?;
+            transaction.prepare_cached("DELETE FROM stream WHERE number = ?1")?.execute([stream])?;
+        }
+        if !gone.is_empty() {
+            // A stream of the same name is another one.
+            transaction.execute("UPDATE era SET epoch = ?1", [epoch()])?;
+        }
+        transaction.commit()?;
+        self.streams = self.streams.saturating_sub(gone.len());
+        if is_all || gone.is_empty() {
+            self.looked = Instant::now();
+        }
+        Ok(())
+    }
 }
 
 impl Work {
     /// Does it, within a transaction. What fails by itself is answered at once, and changes nothing.
     fn run(self, database: &Connection, limits: &Limits) -> Option<Done> {
         match self {
-            Self::Append(stream, message, answer) => match append(database, &stream, *message, limits) {
-                Ok((appended, message)) => {
-                    let fed = message.map(|message| Fed::Message(stream.into(), Arc::new(message)));
-                    Some(Done::Appended(answer, appended, fed))
+            Self::Append(stream, message, answer) => {
+                match append_whole(database, &stream, *message, limits) {
+                    Ok((appended, message)) => {
+                        let fed = message.map(|message| Fed::Message(stream.into(), Arc::new(message)));
+                        Some(Done::Appended(answer, appended, fed))
+                    }
+                    Err(error) => refuse(answer, error),
                 }
-                Err(error) => refuse(answer, error),
-            },
+            }
             Self::Open(stream, from, then, answer) => match open(database, &stream, &from, limits) {
                 Ok(page) => Some(Done::Opened(answer, Fed::Opened(page, then))),
                 Err(error) => refuse(answer, error),
@@ -219,13 +284,32 @@ impl Work {
     }
 }
 
+/// As [`append`], all of it or nothing: what is kept and fed to nobody would be missed.
+fn append_whole(
+    database: &Connection,
+    name: &str,
+    message: Envelope,
+    limits: &Limits,
+) -> Result<(Appended, Option<Envelope>), StoreError> {
+    database.prepare_cached("SAVEPOINT one")?.execute([])?;
+    let appended = append(database, name, message, limits);
+    if appended.is_err() {
+        database.prepare_cached("ROLLBACK TO one")?.execute([])?;
+    }
+    database.prepare_cached("RELEASE one")?.execute([])?;
+    appended
+}
+
 fn append(
     database: &Connection,
     name: &str,
     mut message: Envelope,
     limits: &Limits,
 ) -> Result<(Appended, Option<Envelope>), StoreError> {
-    let (stream, epoch, last) = stream(database, name)?;
+    let Found { stream, epoch, last, mut bytes } = match find(database, name)? {
+        Some(found) => found,
+        None => create(database, name)?,
+    };
     let sender = message.from_user_id.clone().unwrap_or_default();
     let known = database
         .prepare_cached("SELECT seq FROM message WHERE stream = ?1 AND sender = ?2 AND id = ?3")?
@@ -236,20 +320,39 @@ fn append(
     }
     let seq = last + 1;
     message.seq = Some(seq.cast_unsigned());
-    // The number first: should the next statement fail, it is a number that nobody gets, in a transaction of others.
-    database.prepare_cached("UPDATE stream SET seq = ?2 WHERE number = ?1")?.execute([stream, seq])?;
+    let body = message.to_json();
     database
         .prepare_cached("INSERT INTO message (stream, seq, sender, id, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![stream, seq, sender, message.id, message.to_json()])?;
-    let kept = i64::try_from(limits.messages).unwrap_or(i64::MAX);
+        .execute(params![stream, seq, sender, message.id, body])?;
+    let most = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
+    bytes = bytes.saturating_add(most(body.len()));
+    bytes -= remove(database, stream, seq.saturating_sub(most(limits.messages)))?;
+    while bytes > most(limits.bytes) {
+        let oldest: Option<i64> = database
+            .prepare_cached("SELECT min(seq) FROM message WHERE stream = ?1 AND seq < ?2")?
+            .query_row([stream, seq], |row| row.get(0))?;
+        let Some(oldest) = oldest else { break };
+        bytes -= remove(database, stream, oldest)?;
+    }
     database
-        .prepare_cached("DELETE FROM message WHERE stream = ?1 AND seq <= ?2")?
-        .execute([stream, seq.saturating_sub(kept)])?;
+        .prepare_cached("UPDATE stream SET seq = ?2, bytes = ?3, used = unixepoch() WHERE number = ?1")?
+        .execute([stream, seq, bytes])?;
     Ok((Appended { seq: seq.cast_unsigned(), epoch, duplicate: false }, Some(message)))
 }
 
+/// Forgets messages up to a number: how many bytes they had.
+fn remove(database: &Connection, stream: i64, last: i64) -> rusqlite::Result<i64> {
+    let mut statement = database
+        .prepare_cached("DELETE FROM message WHERE stream = ?1 AND seq <= ?2 RETURNING octet_length(body)")?;
+    statement.query_map([stream, last], |row| row.get::<_, i64>(0))?.sum()
+}
+
 fn open(database: &Connection, name: &str, from: &Since, limits: &Limits) -> Result<Page, StoreError> {
-    let (stream, epoch, last) = stream(database, name)?;
+    // One in which nothing was said is not made by reading it.
+    let (stream, epoch, last) = match find(database, name)? {
+        Some(found) => (found.stream, found.epoch, found.last),
+        None => (NO_STREAM, era(database)?, 0),
+    };
     let oldest: i64 = database
         .prepare_cached("SELECT coalesce(min(seq), ?2 + 1) FROM message WHERE stream = ?1")?
         .query_row([stream, last], |row| row.get(0))?;
@@ -273,34 +376,58 @@ fn open(database: &Connection, name: &str, from: &Since, limits: &Limits) -> Res
     let mut statement = database
         .prepare_cached("SELECT body FROM message WHERE stream = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")?;
     let bodies = statement.query_map([stream, after, most], |row| row.get::<_, String>(0))?;
-    let mut messages = Vec::new();
-    for body in bodies {
-        messages.push(Arc::new(serde_json::from_str::<Envelope>(&body?).map_err(StoreError::Corrupt)?));
-    }
-    page.fill(messages.into_iter(), limits);
+    let read = |body: rusqlite::Result<String>| {
+        Ok(Arc::new(serde_json::from_str::<Envelope>(&body?).map_err(StoreError::Corrupt)?))
+    };
+    page.fill(bodies.map(read), limits)?;
     Ok(page)
 }
 
-/// The number of a stream, its epoch, and its last message's number.
-fn stream(database: &Connection, name: &str) -> Result<(i64, Arc<str>, i64), StoreError> {
-    let mut statement = database.prepare_cached("SELECT number, epoch, seq FROM stream WHERE name = ?1")?;
-    let found = statement.query_row([name], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)));
-    if let Some((number, epoch, seq)) = found.optional()? {
-        return Ok((number, epoch.into(), seq));
-    }
-    let epoch = Uuid::new_v4().to_string();
+/// A stream that is there.
+struct Found {
+    stream: i64,
+    epoch: Arc<str>,
+    /// The number of its last message.
+    last: i64,
+    /// Of what is kept of it.
+    bytes: i64,
+}
+
+fn find(database: &Connection, name: &str) -> rusqlite::Result<Option<Found>> {
+    let mut statement =
+        database.prepare_cached("SELECT number, epoch, seq, bytes FROM stream WHERE name = ?1")?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let epoch: String = row.get(1)?;
+        Ok(Found { stream: row.get(0)?, epoch: epoch.into(), last: row.get(2)?, bytes: row.get(3)? })
+    };
+    statement.query_row([name], read).optional()
+}
+
+fn create(database: &Connection, name: &str) -> rusqlite::Result<Found> {
+    let epoch = era(database)?;
     database
         .prepare_cached("INSERT INTO stream (name, epoch, seq) VALUES (?1, ?2, 0)")?
         .execute(params![name, epoch])?;
-    Ok((database.last_insert_rowid(), epoch.into(), 0))
+    Ok(Found { stream: database.last_insert_rowid(), epoch, last: 0, bytes: 0 })
+}
+
+/// Under which streams begin.
+fn era(database: &Connection) -> rusqlite::Result<Arc<str>> {
+    let mut statement = database.prepare_cached("SELECT epoch FROM era")?;
+    statement.query_row([], |row| row.get::<_, String>(0)).map(Arc::from)
+}
+
+fn epoch() -> String {
+    Uuid::new_v4().to_string()
 }
 
 fn revoke(database: &Connection, token: &str, until: u64) -> rusqlite::Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    database.execute("DELETE FROM revoked WHERE until < ?1", [now.cast_signed()])?;
+    let expired = now().saturating_sub(SLACK).cast_signed();
+    database.execute("DELETE FROM revoked WHERE until < ?1", [expired])?;
     let until = i64::try_from(until).unwrap_or(i64::MAX);
-    database
-        .execute("INSERT OR REPLACE INTO revoked (token, until) VALUES (?1, ?2)", params![token, until])?;
+    let statement = "INSERT INTO revoked (token, until) VALUES (?1, ?2)
+        ON CONFLICT (token) DO UPDATE SET until = max(until, excluded.until)";
+    database.execute(statement, params![token, until])?;
     Ok(())
 }
 
@@ -333,6 +460,15 @@ const MOST_WAITING: usize = 1024;
 /// How many are done in one transaction.
 const MOST_AT_ONCE: usize = 256;
 
+/// How many streams are forgotten at once.
+const MOST_FORGOTTEN: i64 = 100;
+
+/// How long what is not kept any more may still be there, while something is done.
+const LONGEST_KEPT_TOO_LONG: Duration = Duration::from_secs(60);
+
+/// The number of no stream.
+const NO_STREAM: i64 = 0;
+
 /// The file is this program's alone: two that number the same streams would not know of each other.
 const SCHEMA: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
@@ -350,3 +486,144 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS disabled (user TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS revoked (token TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// When a stream was used, so that it can be forgotten, and how many bytes it has. The era is another one whenever a stream
+/// is forgotten: so a position in a stream of which nothing was said yet is good, and nothing is kept of it.
+const VERSION_1: &str = "
+    ALTER TABLE stream ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE stream ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE stream SET used = unixepoch(), bytes =
+        (SELECT coalesce(sum(octet_length(body)), 0) FROM message WHERE message.stream = stream.number);
+    CREATE TABLE era (only_one INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_one = 1), epoch TEXT NOT NULL) STRICT;
+    PRAGMA user_version = 1;
+";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::store::Position;
+
+    const LIMITS: Limits =
+        Limits { messages: 5, bytes: 10_000, streams: 3, memory: 0, page: 9, page_bytes: 5000 };
+
+    fn writer(limits: Limits, keep: Duration) -> (Writer, mpsc::Receiver<Fed>) {
+        let (feed, fed) = mpsc::channel(1);
+        (Writer::open(Path::new(":memory:"), feed, limits, keep).unwrap(), fed)
+    }
+
+    fn message(id: usize, bytes: usize) -> Envelope {
+        let data = RawValue::from_string(format!("{:?}", "x".repeat(bytes))).unwrap();
+        Envelope { id: Some(id.to_string()), data: Some(data), ..Envelope::new("text") }
+    }
+
+    fn append(writer: &mut Writer, stream: &str, id: usize, bytes: usize) -> Appended {
+        let appended = append_whole(&writer.database, stream, message(id, bytes), &writer.limits).unwrap().0;
+        writer.streams += usize::from(appended.seq == 1 && !appended.duplicate);
+        appended
+    }
+
+    fn read(writer: &Writer, stream: &str, from: &Since) -> Page {
+        open(&writer.database, stream, from, &writer.limits).unwrap()
+    }
+
+    fn after(page: &Page) -> Since {
+        Since::After(Position { epoch: (*page.epoch).to_owned(), seq: page.seq })
+    }
+
+    fn count(writer: &Writer, table: &str) -> i64 {
+        writer.database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_made_by_what_is_said_and_not_by_who_reads() {
+        let (mut writer, _fed) = writer(LIMITS, Duration::from_secs(3600));
+        let changes = writer.database.total_changes();
+        let begin = after(&read(&writer, "a", &Since::Last(0)));
+        assert!(read(&writer, "a", &begin).recovered);
+        assert_eq!((count(&writer, "stream"), writer.database.total_changes()), (0, changes));
+        append(&mut writer, "a", 1, 10);
+        let page = read(&writer, "a", &begin);
+        assert!(page.recovered && page.messages.len() == 1);
+    }
+
+    #[test]
+    fn streams_are_forgotten_if_there_are_too_many_and_after_a_time() {
+        let (mut writer, _fed) = writer(LIMITS, Duration::from_secs(3600));
+        let begin = after(&read(&writer, "x", &Since::Last(0)));
+        append(&mut writer, "a", 1, 10);
+        let position = after(&read(&writer, "a", &Since::Last(0)));
+        for name in ["b", "c", "d", "e", "f"] {
+            append(&mut writer, name, 1, 10);
+            writer.forget().unwrap();
+            assert!(count(&writer, "stream") <= 3, "{name}");
+        }
+        assert_eq!((count(&writer, "stream"), count(&writer, "message"), writer.streams), (3, 3, 3));
+        for (stream, position) in [("a", &position), ("x", &begin)] {
+            assert!(!read(&writer, stream, position).recovered, "{stream}");
+        }
+        // Under another epoch, should it come again.
+        append(&mut writer, "a", 1, 10);
+        assert!(!read(&writer, "a", &position).recovered);
+        writer.database.execute("UPDATE stream SET used = used - 3700 WHERE name <> 'a'", []).unwrap();
+        writer.limits.streams = 100;
+        writer.looked = Instant::now().checked_sub(LONGEST_KEPT_TOO_LONG).unwrap();
+        writer.forget().unwrap();
+        assert_eq!((count(&writer, "stream"), count(&writer, "message"), writer.streams), (1, 1, 1));
+    }
+
+    #[test]
+    fn of_a_stream_so_many_bytes_are_kept_and_its_last_message() {
+        let (mut writer, _fed) = writer(LIMITS, Duration::from_secs(3600));
+        writer.limits.page_bytes = 1 << 20;
+        for (id, bytes, kept) in [(1, 4000, 1), (2, 4000, 2), (3, 4000, 2), (4, 20_000, 1), (5, 10, 1)] {
+            assert_eq!(append(&mut writer, "a", id, bytes).seq, id as u64);
+            assert_eq!(read(&writer, "a", &Since::Last(9)).messages.len(), kept, "{id}");
+            let [counted, kept] = ["bytes FROM stream", "sum(octet_length(body)) FROM message"].map(|what| {
+                writer.database.query_row(&format!("SELECT {what}"), [], |row| row.get::<_, i64>(0))
+            });
+            assert_eq!(counted.unwrap(), kept.unwrap());
+        }
+        for id in 6..20 {
+            append(&mut writer, "a", id, 10);
+        }
+        assert_eq!(read(&writer, "a", &Since::Last(9)).messages.len(), 5);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_page_has() {
+        let (mut writer, _fed) = writer(LIMITS, Duration::from_secs(3600));
+        for id in 1..=4 {
+            append(&mut writer, "a", id, 2000);
+        }
+        writer.database.execute("UPDATE message SET body = 'no message' WHERE seq = 4", []).unwrap();
+        let page = read(&writer, "a", &Since::Last(9));
+        assert!(page.more && page.messages.len() == 2);
+    }
+
+    #[test]
+    fn a_file_of_before_has_what_it_had() {
+        let file = std::env::temp_dir().join(format!("taut-hub-before-{}", epoch()));
+        let before = Connection::open(&file).unwrap();
+        before.execute_batch(SCHEMA).unwrap();
+        before.execute_batch("INSERT INTO stream VALUES (1, 'a', 'e', 1)").unwrap();
+        let body = Envelope { seq: Some(1), ..message(1, 10) }.to_json();
+        before.execute("INSERT INTO message VALUES (1, 1, '', '1', ?1)", [&body]).unwrap();
+        drop(before);
+        for _ in 0..2 {
+            let (feed, _fed) = mpsc::channel(1);
+            let mut writer = Writer::open(&file, feed, LIMITS, Duration::from_secs(3600)).unwrap();
+            writer.looked = Instant::now().checked_sub(LONGEST_KEPT_TOO_LONG).unwrap();
+            writer.forget().unwrap();
+            let page = read(&writer, "a", &Since::After(Position { epoch: "e".into(), seq: 0 }));
+            assert!(page.recovered && page.messages.len() == 1 && writer.streams == 1);
+            let bytes: i64 =
+                writer.database.query_row("SELECT bytes FROM stream", [], |row| row.get(0)).unwrap();
+            assert_eq!(bytes.cast_unsigned(), body.len() as u64);
+        }
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod authority;
+pub(crate) mod data;
 #[cfg(unix)]
 pub(crate) mod postgres;
 pub(crate) mod program;

@@ -20,6 +20,8 @@ macro_rules! of_many_nodes {
             a_token_that_was_taken_back_is_no_good_at_any_node
             while_it_is_away_nothing_is_promised_and_nothing_is_lost
             users_of_a_node_that_dies_leave
+            whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said
+            a_page_is_bounded_and_says_where_to_go_on
         }
     };
     ($behind:ty: $($name:ident)*) => {
@@ -271,6 +273,18 @@ pub(crate) async fn while_it_is_away_nothing_is_promised_and_nothing_is_lost<B: 
         assert_eq!(bob.next("text").await["seq"], seq);
     }
     until_present(&mut bob, json!(["ana", "bob"])).await;
+}
+
+pub(crate) async fn whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said<B: Behind>() {
+    let behind = B::start().await;
+    let node = node(&behind, &[]).await;
+    support::data::whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said(&node).await;
+}
+
+pub(crate) async fn a_page_is_bounded_and_says_where_to_go_on<B: Behind>() {
+    let behind = B::start().await;
+    let node = node(&behind, &[]).await;
+    support::data::a_page_is_bounded_and_says_where_to_go_on(&node).await;
 }
 
 pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {
