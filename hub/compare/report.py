@@ -46,7 +46,8 @@ def text(results: dict) -> Iterator[str]:
         "[README](../../hub/compare/README.md) tells how, and what the two servers do for it. "
         f"{options['rounds']} rounds; median, and the interval that holds the true one in 95 % of cases, or the whole "
         "range of fewer than six rounds. Each server has one core, and the load the other. Other processes took "
-        f"{statistics.median(others):.0%} of a core in the median, {max(others):.0%} at most. The load took "
+        f"{statistics.median(others):.0%} of a core in the median, {max(others):.0%} at most"
+        f"{', of what servers and load, which ran before them (SCHED_RR), left' if options['ahead'] else ''}. The load took "
         f"{statistics.median(loaded):.0%} of its core in the median, {max(loaded):.0%} at most; of its messages 99 % left "
         f"within {late / 1e6:.2g} ms of when they were due."
     )
@@ -54,7 +55,7 @@ def text(results: dict) -> Iterator[str]:
     yield (
         "Resident bytes of the server for each connection that is in the room, before and after all messages, without what "
         "the kernel holds for its socket. CPU time of the server to let one in: TCP, upgrade, token, room. How long all "
-        f"took, 16 at a time, in seconds, with the load's share in it."
+        "took, 16 at a time, in seconds, with the load's share in it."
     )
     yield ""
     figures: list[tuple[str, Figure, Callable[[float], str]]] = [
