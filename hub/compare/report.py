@@ -42,7 +42,7 @@ def text(results: dict) -> Iterator[str]:
     yield ""
     yield (
         f"{options['connections']:,} connections, each of another user with a token of its own (HS256), are in one room, "
-        f"in which one of them says {options['size']} bytes to all; `hub/compare/run --write` measures it, and "
+        f"in which one of them says {options['size']} bytes to all; `hub/compare/run{' --ahead' if options['ahead'] else ''} --write` measures it, and "
         "[README](../../hub/compare/README.md) tells how, and what the two servers do for it. "
         f"{options['rounds']} rounds; median, and the interval that holds the true one in 95 % of cases, or the whole "
         "range of fewer than six rounds. Each server has one core, and the load the other. Other processes took "
@@ -173,7 +173,9 @@ def bars(
     rows = [
         (about, server, interval([figure(one) for one in samples[server]])) for about, figure in figures for server in samples
     ]
-    ticks = svg.steps(max(found.high for _, _, found in rows), 4)
+    # Round numbers of KiB, too.
+    unit = 1024 if name is count_name else 1
+    ticks = [tick * unit for tick in svg.steps(max(found.high for _, _, found in rows) / unit, 4)]
     place = lambda value: left + NAMES + (wide - NAMES - VALUES) * value / ticks[-1]
     bottom = top + ROW * len(rows)
     parts = []
