@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use taut::tokio::rustls::pki_types::CertificateDer;
 use taut::tokio::rustls::pki_types::pem::PemObject;
-use taut::tokio::{Client, Tls};
+use taut::tokio::{Client, Proxy, Tls};
 
 use crate::exit::{Exit, Failure};
 
@@ -25,7 +25,13 @@ pub struct ClientOptions {
     /// A subprotocol to offer; of several, the preferred first.
     #[arg(long = "subprotocol", value_name = "NAME", help_heading = "Request")]
     pub subprotocols: Vec<String>,
+    /// A cookie. @FILE: from a file.
+    #[arg(long = "cookie", value_name = "NAME=VALUE", help_heading = "Request")]
+    pub cookies: Vec<String>,
 
+    /// A proxy: http://, https://, socks5:// or socks5h://. @FILE: from a file. Default: as the environment says.
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub proxy: Option<String>,
     /// Trusts the authorities in this file (PEM), and no others.
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub ca: Option<PathBuf>,
@@ -74,6 +80,16 @@ impl ClientOptions {
         for name in &self.subprotocols {
             client = client.subprotocol(name).map_err(|error| usage("subprotocol", &error))?;
         }
+        let cookies = self.cookies.iter().map(|cookie| revealed(cookie)).collect::<Result<Vec<_>, _>>()?;
+        if !cookies.is_empty() {
+            client = client.cookie(&cookies.join("; ")).map_err(|error| usage("cookie", &error))?;
+        }
+        client = match &self.proxy {
+            Some(proxy) => {
+                client.proxy(Proxy::parse(&revealed(proxy)?).map_err(|error| usage("proxy", &error))?)
+            }
+            None => client.proxy_from_environment().map_err(|error| Failure::usage(error.to_string()))?,
+        };
         match self.tls()? {
             Some(tls) => Ok(client.tls(tls)?),
             None => Ok(client),

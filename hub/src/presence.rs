@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Presence(Mutex<HashMap<Arc<str>, Users>>);
 
-type Users = HashMap<Arc<str>, Places>;
+/// By name, so that the first of many are found without the others.
+type Users = BTreeMap<Arc<str>, Places>;
 
 /// Where a user is in a room.
 #[derive(Debug, Default)]
@@ -90,24 +91,13 @@ impl Presence {
         self.places(|places| places.here > 0)
     }
 
-    /// The first users of a room by name, at most so many, and how many there are.
+    /// The first users of a room by name, at most so many, and how many there are: for a moment with those whose end was
+    /// heard before their beginning.
     pub(crate) fn users(&self, room: &str, most: usize) -> (Vec<Arc<str>>, usize) {
         let rooms = self.rooms();
         let Some(users) = rooms.get(room) else { return (Vec::new(), 0) };
-        if most == 0 {
-            return (Vec::new(), users.len());
-        }
-        let mut names: Vec<_> =
-            users.iter().filter(|(_, places)| places.is_present()).map(|(user, _)| user.clone()).collect();
-        drop(rooms);
-        let number = names.len();
-        if number > most {
-            // Of very many, all are not sorted.
-            names.select_nth_unstable(most);
-            names.truncate(most);
-        }
-        names.sort_unstable();
-        (names, number)
+        let present = users.iter().filter(|(_, places)| places.is_present());
+        (present.take(most).map(|(user, _)| user.clone()).collect(), users.len())
     }
 
     /// All users of a room by name, and where each is.

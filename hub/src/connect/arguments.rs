@@ -30,9 +30,6 @@ pub struct Arguments {
     #[arg(long, value_name = "USER:PASSWORD", conflicts_with_all = ["bearer", "username"],
         help_heading = "Request")]
     pub basic: Option<String>,
-    /// A cookie. @FILE: from a file.
-    #[arg(long = "cookie", value_name = "NAME=VALUE", help_heading = "Request")]
-    pub cookies: Vec<String>,
     /// A token for ?token= of the URL, as browsers send one. @FILE: from a file.
     #[arg(long, env = "TAUT_TOKEN", hide_env_values = true, help_heading = "Request")]
     pub token: Option<String>,
@@ -44,9 +41,6 @@ pub struct Arguments {
     #[command(flatten)]
     pub signing: Signing,
 
-    /// A proxy: http://, https://, socks5:// or socks5h://. Default: as the environment says.
-    #[arg(long, value_name = "URL", help_heading = "Network")]
-    pub proxy: Option<String>,
     /// How long connecting and the handshake may take, in seconds.
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds, help_heading = "Network")]
     pub connect_timeout: Duration,

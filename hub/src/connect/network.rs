@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use taut::proto::{Config, Deflate};
-use taut::tokio::{Client, Options, Proxy};
+use taut::tokio::{Client, Options};
 
 use super::arguments::Arguments;
 use super::form::percent_encoded;
@@ -26,11 +26,6 @@ impl Way {
         let options = options(arguments);
         let client = Client::new().options(options).max_redirects(arguments.redirects);
         let mut client = arguments.client.applied(client)?;
-        let cookies: Result<Vec<_>, _> = arguments.cookies.iter().map(|cookie| revealed(cookie)).collect();
-        let cookies = cookies?.join("; ");
-        if !cookies.is_empty() {
-            client = client.cookie(&cookies).map_err(usage)?;
-        }
         if let Some(token) = &arguments.bearer {
             client = client.bearer(&revealed(token)?).map_err(usage)?;
         }
@@ -49,10 +44,6 @@ impl Way {
             (None, Some(user)) => uri = with_query(uri, "user", user),
             (None, None) => {}
         }
-        client = match &arguments.proxy {
-            Some(proxy) => client.proxy(Proxy::parse(proxy).map_err(usage)?),
-            None => client.proxy_from_environment().map_err(usage)?,
-        };
         // Nobody waits for a server to learn that the command line is wrong.
         client.request(&uri).map_err(usage)?;
         Ok(Self { client, options, uri })

@@ -29,6 +29,9 @@ impl Plan {
     pub(super) fn all(arguments: &Arguments) -> Result<(Vec<Self>, Vec<String>), String> {
         let can_fan_out = arguments.hub || arguments.broadcast;
         let mut notes = Vec::new();
+        if arguments.client.proxy.is_some() {
+            notes.push("through a proxy: its time is in every figure".to_owned());
+        }
         let tests = match arguments.test_type {
             TestType::All => {
                 notes.push("soak is left out of --test-type all: it wants hours".to_owned());

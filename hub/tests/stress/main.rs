@@ -1,5 +1,6 @@
 //! `taut stress`, the program itself, beside servers with known faults: what it says has to be what they did.
 
+mod network;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -53,6 +54,9 @@ async fn stress_with(url: &str, arguments: &str, vars: &[(&str, &str)]) -> Run {
     command.args(["stress", url, "--quiet"]).args(arguments.split_whitespace());
     for (name, file) in ["--json", "--csv", "--html"].iter().zip(&files) {
         command.arg(name).arg(file.path());
+    }
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
     }
     command.envs(vars.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

@@ -54,6 +54,7 @@ struct Seen {
     compressed: AtomicUsize,
     /// Authorization and resource of each request.
     requests: Mutex<Vec<(Option<String>, String)>>,
+    cookies: Mutex<Vec<String>>,
 }
 
 impl Server {
@@ -106,6 +107,10 @@ impl Server {
         self.seen.requests.lock().unwrap().clone()
     }
 
+    pub(crate) fn cookies(&self) -> Vec<String> {
+        self.seen.cookies.lock().unwrap().clone()
+    }
+
     async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         self,
         stream: S,
@@ -119,6 +124,8 @@ impl Server {
         let socket = accept_with(stream, options, |request| {
             let authorization = request.fields().text("Authorization").map(str::to_owned);
             self.seen.requests.lock().unwrap().push((authorization, request.resource().to_owned()));
+            let cookies = request.fields().text("Cookie").map(str::to_owned);
+            self.seen.cookies.lock().unwrap().extend(cookies);
             if is_refused { Err(Reject::new(503).unwrap()) } else { Ok(Accept::new()) }
         });
         let socket = socket.await?;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
 
 struct Load {
     connections: Vec<Connection>,
-    epoll: std::os::fd::OwnedFd,
+    epoll: OwnedFd,
     buffer: Vec<u8>,
     random: Random,
     /// Broadcasts so far, which is the number in the next one.
@@ -137,7 +138,7 @@ impl Load {
         first: u64,
         burst: &mut [Awaited],
     ) -> Result<usize, String> {
-        let events = self.wait(PATIENCE)?;
+        let events = wait(&self.epoll, EVENTS, PATIENCE)?;
         if events.is_empty() {
             let deaf = self.connections.iter().filter(|one| one.next < self.sent).count();
             return Err(format!("{deaf} of {} connections do not hear a message", self.connections.len()));
@@ -172,7 +173,7 @@ impl Load {
 
     /// Nothing may come that nobody sent.
     fn expect_silence(&mut self) -> Result<(), String> {
-        while let [index, ..] = self.wait(SETTLE)?[..] {
+        while let [index, ..] = wait(&self.epoll, EVENTS, SETTLE)?[..] {
             let Connection { stream, intake, .. } = &mut self.connections[index];
             let Some(got) = receive(stream, &mut self.buffer)? else { continue };
             intake.take(&self.buffer[..got], |head, _| {
@@ -180,14 +181,6 @@ impl Load {
             })?;
         }
         Ok(())
-    }
-
-    fn wait(&self, patience: Duration) -> Result<Vec<usize>, String> {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
-        let patience =
-            Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
-        epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)).map_err(no_epoll)?;
-        Ok(events.iter().map(|event| event.data.u64() as usize).collect())
     }
 }
 
@@ -264,10 +257,10 @@ impl Stalled {
 
 /// Takes frames apart, wherever reads cut them.
 #[derive(Default)]
-struct Intake(VecDeque<u8>);
+pub(crate) struct Intake(VecDeque<u8>);
 
 impl Intake {
-    fn take(
+    pub(crate) fn take(
         &mut self,
         bytes: &[u8],
         mut each: impl FnMut(u8, &[u8]) -> Result<(), String>,
@@ -311,19 +304,19 @@ fn frames(bytes: &[u8], each: &mut impl FnMut(u8, &[u8]) -> Result<(), String>) 
 }
 
 /// Times of server and load.
-struct Moment {
+pub(crate) struct Moment {
     when: Instant,
     server: Times,
     load: Times,
 }
 
 impl Moment {
-    fn at(process: Process) -> Result<Self, String> {
+    pub(crate) fn at(process: Process) -> Result<Self, String> {
         let load = Process::new(std::process::id().cast_signed()).times()?;
         Ok(Self { server: process.times()?, load, when: Instant::now() })
     }
 
-    fn since(&self, before: &Self, deliveries: usize) -> String {
+    pub(crate) fn since(&self, before: &Self, deliveries: usize) -> String {
         let seconds = (self.when - before.when).as_secs_f64();
         let server = self.server.total - before.server.total;
         let user = (self.server.user_share.user - before.server.user_share.user) as f64;
@@ -338,8 +331,16 @@ impl Moment {
     }
 }
 
+/// Whose turn it is, at most so many.
+pub(crate) fn wait(epoll: &OwnedFd, most: usize, patience: Duration) -> Result<Vec<usize>, String> {
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(most);
+    let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
+    epoll::wait(epoll, spare_capacity(&mut events), Some(&patience)).map_err(no_epoll)?;
+    Ok(events.iter().map(|event| event.data.u64() as usize).collect())
+}
+
 /// What is there to be read, if something is.
-fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<Option<usize>, String> {
+pub(crate) fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<Option<usize>, String> {
     match recv(stream, buffer, RecvFlags::empty()) {
         Ok((_, 0)) => Err("the server ends a connection".into()),
         Ok((_, got)) => Ok(Some(got)),
@@ -348,7 +349,7 @@ fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<Option<usize>, Strin
     }
 }
 
-fn send_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn send_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), String> {
     let limit = Instant::now() + PATIENCE;
     while !bytes.is_empty() {
         match send(stream, bytes, SendFlags::NOSIGNAL) {
@@ -360,23 +361,23 @@ fn send_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn sorted(values: &[u64]) -> Vec<u64> {
+pub(crate) fn sorted(values: &[u64]) -> Vec<u64> {
     let mut values = values.to_vec();
     values.sort_unstable();
     values
 }
 
 /// The value that this share of the others does not exceed.
-fn rank(sorted: &[u64], share: f64) -> u64 {
+pub(crate) fn rank(sorted: &[u64], share: f64) -> u64 {
     let at = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(at.saturating_sub(1)).copied().unwrap_or(0)
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn no_epoll(error: Errno) -> String {
+pub(crate) fn no_epoll(error: Errno) -> String {
     format!("no epoll: {error}")
 }
 
@@ -390,11 +391,11 @@ const LARGE_MESSAGES: u64 = 128;
 const SMALL_MESSAGES: u64 = 1280;
 
 const WARM_UP: u64 = 5;
-const SETTLE: Duration = Duration::from_millis(500);
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 const DRAINED: Duration = Duration::from_secs(1);
-const READ: usize = 256 << 10;
-const EVENTS: usize = 1024;
+pub(crate) const READ: usize = 256 << 10;
+pub(crate) const EVENTS: usize = 1024;
 
 const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;

@@ -1,10 +1,12 @@
 //! The load for echo servers: bursts of frames that were made before, over many connections, from one thread that
-//! reads no more of the answers than it must; handshakes; connections that fall silent; and broadcasts.
+//! reads no more of the answers than it must; handshakes; connections that fall silent; broadcasts;
+//! and rooms.
 
 mod broadcast;
 mod burst;
 mod echo;
 mod options;
+mod rooms;
 mod silent;
 mod socket;
 mod verify;
@@ -12,7 +14,7 @@ mod verify;
 use options::{Options, Work};
 
 const USAGE: &str = "\
-usage: load echo|verify|handshakes|idle|broadcast --address HOST:PORT [options]
+usage: load echo|verify|handshakes|idle|broadcast|rooms --address HOST:PORT [options]
   --pid PID            of the server: tells its time, or its memory
   --size BYTES         of a message (20)
   --connections COUNT  (1)
@@ -23,6 +25,9 @@ usage: load echo|verify|handshakes|idle|broadcast --address HOST:PORT [options]
   --warm-up SECONDS    before that (0.2)
   --messages COUNT     send that many, in whole bursts of each connection, and measure nothing
   --verify             compare all answers, not those of one connection alone
+  --protocol NAME      rooms: hub or socket.io
+  --tokens FILE        rooms: a token for each connection, one a line
+  --rates LIST         rooms: messages a second, one rate after the other, for --seconds each (2)
   --raw                the server sends back the very bytes
   --whole              verify: leave out messages in fragments, which the server does not put together
 Prints one JSON object.";
@@ -36,6 +41,7 @@ fn main() -> Result<(), String> {
         Work::Handshakes => silent::handshakes(&options)?,
         Work::Idle => silent::idle(&options)?,
         Work::Broadcast => broadcast::run(&options)?,
+        Work::Rooms => rooms::run(&options)?,
     };
     println!("{report}");
     Ok(())

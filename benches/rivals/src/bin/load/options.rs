@@ -7,6 +7,7 @@ use taut_rivals::number;
 use taut_rivals::process::Process;
 
 use crate::burst::Kind;
+use crate::rooms::Words;
 
 pub(crate) struct Options {
     pub(crate) work: Work,
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     pub(crate) verify: bool,
     pub(crate) raw: bool,
     pub(crate) whole: bool,
+    pub(crate) words: Option<Words>,
+    pub(crate) tokens: Option<String>,
+    pub(crate) rates: Vec<f64>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +36,7 @@ pub(crate) enum Work {
     Handshakes,
     Idle,
     Broadcast,
+    Rooms,
 }
 
 impl Options {
@@ -43,6 +48,7 @@ impl Options {
             Some("handshakes") => Work::Handshakes,
             Some("idle") => Work::Idle,
             Some("broadcast") => Work::Broadcast,
+            Some("rooms") => Work::Rooms,
             other => return Err(format!("what to do? {}", other.unwrap_or_default())),
         };
         let mut address = None;
@@ -61,6 +67,9 @@ impl Options {
             verify: false,
             raw: false,
             whole: false,
+            words: None,
+            tokens: None,
+            rates: vec![2.0],
         };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -78,6 +87,9 @@ impl Options {
                 "--verify" => options.verify = true,
                 "--raw" => options.raw = true,
                 "--whole" => options.whole = true,
+                "--protocol" => options.words = Some(value()?.parse()?),
+                "--tokens" => options.tokens = Some(value()?),
+                "--rates" => options.rates = value()?.split(',').map(number).collect::<Result<_, _>>()?,
                 _ => return Err(format!("unknown option {argument}")),
             }
         }

@@ -55,7 +55,7 @@ pub(crate) fn raise_limit(connections: usize) {
     }
 }
 
-fn dial(
+pub(crate) fn dial(
     address: SocketAddrV4,
     index: usize,
     prepare: impl Fn(&OwnedFd) -> rustix::io::Result<()>,
@@ -120,7 +120,7 @@ fn shake_hands(streams: &mut [TcpStream]) -> Result<(), String> {
 /// RFC 6455 §1.3 has the key and what is to be made of it.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How many connections open together.
 pub(crate) const AT_A_TIME: usize = 16;
