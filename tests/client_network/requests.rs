@@ -241,7 +241,7 @@ async fn an_answer_that_does_not_conform_ends_the_connection() {
         ("Connection: Upgrade", "Connection: close"),
         ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x"),
         ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
-        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: x-other\r\n\r\n"),
         ("\r\n\r\n", "\r\nX Y: z\r\n\r\n"),
     ];
     for (from, to) in changes {

@@ -348,9 +348,9 @@ async fn tls_ends_with_close_notify() {
     for (wire, clean) in [(&[0x88, 2, 3, 232][..], true), (&[0xFF], false)] {
         let (mut socket, _, mut stream) =
             connect(with(trusting(&authority)), "wss://host.test/", &acceptor).await.unwrap();
-        let received = async {
+        let received = async move {
             let first = socket.recv().await;
-            // What is left is the end.
+            // What is left is the end; then the socket is dropped.
             while matches!(socket.recv().await, Ok(Some(_))) {}
             first
         };

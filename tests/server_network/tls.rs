@@ -160,9 +160,9 @@ async fn tls_ends_with_close_notify() {
                 far.shutdown().await.unwrap();
                 rest
             };
-            let received = async {
+            let received = async move {
                 let first = server.recv().await;
-                // What is left is the end.
+                // What is left is the end; then the socket is dropped.
                 while matches!(server.recv().await, Ok(Some(_))) {}
                 first
             };
