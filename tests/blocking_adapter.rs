@@ -545,6 +545,28 @@ fn a_client_checks_the_answer() {
     }
 }
 
+#[test]
+fn a_refusal_that_does_not_end_in_time_is_the_answer() {
+    let (ours, mut theirs) = tcp();
+    ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    theirs.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\n\r\nwhy").unwrap();
+    match connect_over(ours, &ClientRequest::new("example.com", "/").unwrap(), OPTIONS) {
+        Err(Error::Refused(answer)) => {
+            assert_eq!((answer.status(), answer.body(), answer.body_is_whole()), (503, &b"why"[..], false));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Silence is none.
+    let (ours, _theirs) = tcp();
+    ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    match connect_over(ours, &ClientRequest::new("example.com", "/").unwrap(), OPTIONS) {
+        Err(Error::Io(error)) => {
+            assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// RFC 6455 §4.1: "There MUST be no more than one connection in a CONNECTING state."
 #[test]
 fn one_connection_to_an_address_at_a_time() {

@@ -152,15 +152,19 @@ where
             let connection = established.into_connection(options.config, RandomMasks::new());
             return Ok(WebSocket::new(stream, connection, &options));
         }
+        // A refusal whose body takes too long is still the server's answer.
+        let too_late = |handshake: &mut ClientHandshake, error| match handshake.take_refusal() {
+            Some(answer) => Error::Refused(answer),
+            None => error,
+        };
         if start.elapsed() >= options.handshake_timeout {
-            // A refusal whose body takes too long is still the server's answer.
-            return Err(match handshake.take_refusal() {
-                Some(answer) => Error::Refused(answer),
-                None => Error::Timeout(Deadline::Handshake),
-            });
+            return Err(too_late(&mut handshake, Error::Timeout(Deadline::Handshake)));
         }
-        if read(handshake.input(), &mut stream)? == 0 {
-            handshake.input_eof();
+        match read(handshake.input(), &mut stream) {
+            Ok(0) => handshake.input_eof(),
+            Ok(_) => {}
+            Err(error) if is_timeout(&error) => return Err(too_late(&mut handshake, error.into())),
+            Err(error) => return Err(error.into()),
         }
     }
 }
