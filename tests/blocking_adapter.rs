@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -541,6 +542,66 @@ fn a_client_checks_the_answer() {
             (other, _) => panic!("{other:?}"),
         }
         drop(server.join().unwrap());
+    }
+}
+
+#[test]
+fn a_refusal_that_does_not_end_in_time_is_the_answer() {
+    let (ours, mut theirs) = tcp();
+    ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    theirs.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\n\r\nwhy").unwrap();
+    match connect_over(ours, &ClientRequest::new("example.com", "/").unwrap(), OPTIONS) {
+        Err(Error::Refused(answer)) => {
+            assert_eq!((answer.status(), answer.body(), answer.body_is_whole()), (503, &b"why"[..], false));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Silence is none.
+    let (ours, _theirs) = tcp();
+    ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    match connect_over(ours, &ClientRequest::new("example.com", "/").unwrap(), OPTIONS) {
+        Err(Error::Io(error)) => {
+            assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// RFC 6455 §4.1: "There MUST be no more than one connection in a CONNECTING state."
+#[test]
+fn one_connection_to_an_address_at_a_time() {
+    const CLIENTS: usize = 4;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("ws://{}/", listener.local_addr().unwrap());
+    let start = Arc::new(Barrier::new(CLIENTS));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (uri, start) = (uri.clone(), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                // Open until all are, so that none is in another's way by being open.
+                let socket = connect(&uri).unwrap();
+                start.wait();
+                drop(socket);
+            })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for _ in 0..CLIENTS {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(FAR_AWAY)).unwrap();
+        let socket = accept_with(stream, OPTIONS, |_| {
+            // Time enough for the others to come, if they did.
+            thread::sleep(Duration::from_millis(50));
+            listener.set_nonblocking(true).unwrap();
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "another connects");
+            listener.set_nonblocking(false).unwrap();
+            Ok(Accept::new())
+        });
+        open.push(socket.unwrap());
+    }
+    for client in clients {
+        client.join().unwrap();
     }
 }
 

@@ -117,6 +117,36 @@ fn versions_and_targets() {
     assert_eq!(check(Version::HTTP_2, "/chat", Some("websocket")), Err(HandshakeError::Method));
 }
 
+/// RFC 8441 §4: `:scheme` and `:path` "MUST also be included"; §5: `:protocol` is "websocket", and Connection and Upgrade
+/// "MUST NOT be included".
+#[test]
+fn an_extended_connect_has_its_own_fields_and_none_of_the_upgrade() {
+    let check = |uri: &str, protocol, fields: &[(&str, &str)]| {
+        let mut request = Request::builder().method("CONNECT").version(Version::HTTP_2).uri(uri);
+        for (name, value) in [("sec-websocket-version", "13")].iter().chain(fields) {
+            request = request.header(*name, *value);
+        }
+        Upgrade::new(&request.body(()).unwrap(), protocol, &Options::new()).map(|_| ())
+    };
+    let (whole, websocket) = ("https://example.com/chat?room=1", Some("websocket"));
+    assert_eq!(check(whole, websocket, &[]), Ok(()));
+    for protocol in [None, Some("connect-udp"), Some("WebSocket"), Some("")] {
+        assert_eq!(check(whole, protocol, &[]), Err(HandshakeError::Protocol), "{protocol:?}");
+    }
+    // Without a scheme, or without a path.
+    for partial in ["example.com:443", "/chat"] {
+        let checked = check(partial, websocket, &[("host", "example.com:443")]);
+        assert_eq!(checked, Err(HandshakeError::Target), "{partial}");
+    }
+    for (name, value, error) in [
+        ("upgrade", "websocket", HandshakeError::Upgrade),
+        ("connection", "Upgrade", HandshakeError::Connection),
+        ("connection", "close", HandshakeError::Connection),
+    ] {
+        assert_eq!(check(whole, websocket, &[(name, value)]), Err(error), "{name}: {value}");
+    }
+}
+
 #[test]
 fn answers_are_those_of_rfc6455() {
     let mut request = Request::builder().uri("/chat");

@@ -72,7 +72,7 @@ const LAYERS: Layers = &[
             &["parsed"],
         ],
     ),
-    ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),
+    ("blocking", &[&["gate", "patience", "stream"], &["websocket"], &["handshake"]]),
     (
         "tokio",
         &[

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Instant;
 
+use super::gate;
 use super::stream::{linger, read, set_nodelay, shut_down, write_all};
 use super::websocket::WebSocket;
 use crate::error::{Deadline, Error};
@@ -88,17 +89,42 @@ where
     Err(error)
 }
 
-/// Connects to a `ws://` URI. `TCP_NODELAY` is set.
+/// Connects to a `ws://` URI, by the first of its addresses that answers. `TCP_NODELAY` is set.
+///
+/// While a thread connects to an address, others wait for it to be done (RFC 6455 §4.1). All of it has the time of
+/// [`Options::handshake_timeout`], save what the system takes to resolve the name; reads of the open socket have no
+/// timeout.
 ///
 /// # Errors
-/// As [`connect_over`]; [`Error::Uri`], and [`Error::Unsupported`] for `wss://`.
+/// As [`connect_over`]; [`Error::Uri`], [`Error::Unsupported`] for `wss://`, and [`Error::Timeout`].
 pub fn connect(uri: &str) -> Result<WebSocket<TcpStream>, Error> {
     let uri = WebSocketUri::parse(uri)?;
     if uri.is_secure() {
         return Err(Error::Unsupported("wss needs TLS: connect a TLS stream, then use connect_over"));
     }
-    let stream = TcpStream::connect((uri.host(), uri.port()))?;
-    connect_over(stream, &ClientRequest::from_uri(&uri), Options::new())
+    let request = ClientRequest::from_uri(&uri);
+    let deadline = Instant::now() + Options::new().handshake_timeout;
+    let mut unreached = io::Error::from(io::ErrorKind::NotFound);
+    for address in (uri.host(), uri.port()).to_socket_addrs()? {
+        let late = || Error::Timeout(Deadline::Connect);
+        let _pass = gate::enter(address, deadline).ok_or_else(late)?;
+        let left = || Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        match TcpStream::connect_timeout(&address, left().ok_or_else(late)?) {
+            Ok(stream) => {
+                let left = left().ok_or_else(late)?;
+                stream.set_read_timeout(Some(left))?;
+                let connected = connect_over(stream, &request, Options::new().handshake_timeout(left));
+                let socket = connected.map_err(|error| match error {
+                    Error::Io(error) if is_timeout(&error) => Error::Timeout(Deadline::Handshake),
+                    error => error,
+                })?;
+                socket.get_ref().set_read_timeout(None)?;
+                return Ok(socket);
+            }
+            Err(error) => unreached = error,
+        }
+    }
+    Err(unreached.into())
 }
 
 /// Does the client's handshake over a stream that is connected already.
@@ -126,17 +152,26 @@ where
             let connection = established.into_connection(options.config, RandomMasks::new());
             return Ok(WebSocket::new(stream, connection, &options));
         }
+        // A refusal whose body takes too long is still the server's answer.
+        let too_late = |handshake: &mut ClientHandshake, error| match handshake.take_refusal() {
+            Some(answer) => Error::Refused(answer),
+            None => error,
+        };
         if start.elapsed() >= options.handshake_timeout {
-            // A refusal whose body takes too long is still the server's answer.
-            return Err(match handshake.take_refusal() {
-                Some(answer) => Error::Refused(answer),
-                None => Error::Timeout(Deadline::Handshake),
-            });
+            return Err(too_late(&mut handshake, Error::Timeout(Deadline::Handshake)));
         }
-        if read(handshake.input(), &mut stream)? == 0 {
-            handshake.input_eof();
+        match read(handshake.input(), &mut stream) {
+            Ok(0) => handshake.input_eof(),
+            Ok(_) => {}
+            Err(error) if is_timeout(&error) => return Err(too_late(&mut handshake, error.into())),
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// As systems tell it of reads: on Windows by the latter.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Answers a request that is not accepted, and ends the stream.

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod gate;
 mod handshake;
 mod patience;
 mod stream;

@@ -65,7 +65,8 @@ async fn in_the_open_by_prior_knowledge() {
     assert_eq!(world.dialled().len(), 1, "one connection for all");
     let secret = Some("Bearer secret".to_owned());
     let resources = asked.lock().unwrap().clone();
-    assert!(resources[0].0.ends_with("/chat") && resources[1].0.ends_with("/2?a"), "{resources:?}");
+    // RFC 8441 §5: the scheme is "http" for ws.
+    assert_eq!((&*resources[0].0, &*resources[1].0), ("http://host.test/chat", "http://host.test/2?a"));
     assert!(resources.iter().all(|asked| asked.1 == secret), "{resources:?}");
 }
 
@@ -175,12 +176,14 @@ mod secure {
         let acceptor = choosing(&authority.signs(|_| {}), &["http/1.1", "h2"]);
         let (world, mut arrivals) = World::new(&[("host.test", &["192.0.2.1"])]);
         let network = world.client().tls(trusting(&authority)).unwrap();
+        let asked = Asked::default();
+        let served = asked.clone();
         let server = tokio::spawn(async move {
             let (address, stream) = arrivals.next().await;
             assert_eq!(address.port(), 443);
             let stream = acceptor.accept(stream).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            tokio::spawn(serve(stream, Asked::default()));
+            tokio::spawn(serve(stream, served));
             let mut stream = acceptor.accept(arrivals.next().await.1).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
             let head = read_head(&mut stream).await;
@@ -197,6 +200,10 @@ mod secure {
             is_echoed(socket).await;
         }
         assert_eq!(world.dialled().len(), 1);
+        // RFC 8441 §5: the scheme is "https" for wss.
+        let schemes =
+            asked.lock().unwrap().iter().filter(|asked| asked.0.starts_with("https://host.test/")).count();
+        assert_eq!(schemes, 3, "{asked:?}");
         ends(network.connect("wss://host.test")).await.unwrap();
         server.await.unwrap();
     }

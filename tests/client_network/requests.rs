@@ -1,12 +1,13 @@
 //! What requests say, and what becomes of answers that are no upgrade.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use taut::proto::Message;
 use taut::proto::handshake::{BuildError, HandshakeError, UriError};
 use taut::tokio::{Client, Connector, Dialing, NetworkStream};
 use taut::{Error, ErrorKind, ProxyError, RedirectError};
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::futures::ends;
 use super::network::{Arrivals, World, agree, field, read_head};
@@ -189,6 +190,80 @@ async fn an_answer_that_refuses_is_given_whole() {
         let Error::Refused(answer) = error else { panic!("{error:?}") };
         assert_eq!(format!("{} {}", answer.status(), answer.reason()), status);
         assert_eq!((answer.fields().text("Retry-After"), answer.body()), (Some("7"), &b"body"[..]));
+    }
+}
+
+/// RFC 6455 §4.1: "The nonce MUST be selected randomly for each connection."; §5.3: "the client MUST pick a fresh masking
+/// key".
+#[tokio::test(start_paused = true)]
+async fn each_connection_has_a_key_and_masks_of_its_own() {
+    const CONNECTIONS: usize = 4;
+    let (world, mut arrivals) = World::new(HOSTS);
+    let client = world.client().max_redirects(1);
+    let (mut keys, mut masks) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..CONNECTIONS {
+        let server = async {
+            // Where a redirect leads the client connects anew.
+            let (_, mut redirecting) = arrivals.next().await;
+            let first = read_head(&mut redirecting).await;
+            let answer = "HTTP/1.1 302 A\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n";
+            redirecting.write_all(answer.as_bytes()).await.unwrap();
+            let (_, mut stream) = arrivals.next().await;
+            let second = read_head(&mut stream).await;
+            agree(&mut stream, &second, "").await;
+            ([first, second], stream)
+        };
+        let (connected, (heads, mut stream)) =
+            ends(async { tokio::join!(client.connect("ws://one.test/"), server) }).await;
+        keys.extend(heads.iter().map(|head| field(head, "Sec-WebSocket-Key").unwrap().to_owned()));
+        let mut socket = connected.unwrap();
+        for _ in 0..2 {
+            socket.send("same").await.unwrap();
+            let mut frame = [0; 10];
+            ends(stream.read_exact(&mut frame)).await.unwrap();
+            assert_eq!(frame[..2], [0x81, 0x84]);
+            let (mask, payload) = frame[2..].split_at(4);
+            assert!(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask).eq(*b"same"));
+            masks.insert(mask.to_owned());
+        }
+    }
+    assert_eq!((keys.len(), masks.len()), (2 * CONNECTIONS, 2 * CONNECTIONS), "{keys:?} {masks:?}");
+}
+
+/// RFC 6455 §4.1: "If the server's response does not conform [...], the client MUST _Fail the WebSocket Connection_":
+/// it closes, and says nothing more.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_conform_ends_the_connection() {
+    let changes: &[(&str, &str)] = &[
+        ("HTTP/1.1 101", "HTTP/1.0 101"),
+        ("HTTP/1.1 101", "SSH-2.0-101"),
+        ("Upgrade: websocket", "Upgrade: h2c"),
+        ("Connection: Upgrade", "Connection: close"),
+        ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: x-other\r\n\r\n"),
+        ("\r\n\r\n", "\r\nX Y: z\r\n\r\n"),
+    ];
+    for (from, to) in changes {
+        let (world, mut arrivals) = World::new(HOSTS);
+        let client = world.client();
+        let server = async {
+            let (_, mut stream) = arrivals.next().await;
+            let head = read_head(&mut stream).await;
+            let mut answer = Vec::new();
+            agree(&mut answer, &head, "").await;
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.contains(from));
+            stream.write_all(answer.replacen(from, to, 1).as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            rest
+        };
+        let (connected, rest) =
+            ends(async { tokio::join!(async { client.connect("ws://one.test/").await.map(drop) }, server) })
+                .await;
+        assert!(matches!(connected, Err(Error::Handshake(_))), "{to}: {connected:?}");
+        assert_eq!(rest, b"", "{to}");
     }
 }
 

@@ -340,6 +340,37 @@ async fn servers_that_do_not_speak_tls() {
     }
 }
 
+/// RFC 6455 §7.1.1: an endpoint "SHOULD use a method that cleanly closes the TCP connection, as well as the TLS session".
+#[tokio::test]
+async fn tls_ends_with_close_notify() {
+    let authority = Authority::new("authority");
+    let acceptor = server(&authority.signs(|_| {}), BOTH, None);
+    for (wire, clean) in [(&[0x88, 2, 3, 232][..], true), (&[0xFF], false)] {
+        let (mut socket, _, mut stream) =
+            connect(with(trusting(&authority)), "wss://host.test/", &acceptor).await.unwrap();
+        let received = async move {
+            let first = socket.recv().await;
+            // What is left is the end; then the socket is dropped.
+            while matches!(socket.recv().await, Ok(Some(_))) {}
+            first
+        };
+        let peer = async {
+            stream.write_all(wire).await.unwrap();
+            if clean {
+                // The server ends first.
+                stream.shutdown().await.unwrap();
+            }
+            let mut rest = Vec::new();
+            // Without close_notify this is an error.
+            stream.read_to_end(&mut rest).await.expect("an end of TLS");
+            stream.shutdown().await.unwrap();
+            rest
+        };
+        let (received, rest) = ends(async { tokio::join!(received, peer) }).await;
+        assert_eq!((received.is_ok(), rest[0]), (clean, 0x88), "{received:?}");
+    }
+}
+
 /// The end of TLS need not be told where WebSocket's own is.
 #[tokio::test]
 async fn an_end_without_close_notify() {

@@ -62,6 +62,8 @@ pub(crate) const S3: &[Row] = &[
                 ("ws://a.example?room=1", "/?room=1"),
                 ("ws://a.example/chat?room=1&x=/?", "/chat?room=1&x=/?"),
                 ("ws://a.example/%E2%82%AC", "/%E2%82%AC"),
+                // RFC 8307: well-known URIs.
+                ("ws://a.example/.well-known/a", "/.well-known/a"),
             ] {
                 assert_asks_for(uri, resource);
             }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taut::proto::handshake::Accept;
-use taut::proto::{CloseCode, Message};
+use taut::proto::{CloseCode, Config, Connection, Message};
 use taut::tokio::rustls::crypto::{CryptoProvider, ring};
 use taut::tokio::rustls::pki_types::{CertificateDer, ServerName};
 use taut::tokio::rustls::version::{TLS12, TLS13};
 use taut::tokio::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use taut::tokio::{Incoming, Options, ServerTls, ServerTlsStream, TlsAcceptor, accept_with, connect_over};
+use taut::tokio::{
+    Incoming, Options, ServerTls, ServerTlsStream, TlsAcceptor, WebSocket, accept_with, connect_over,
+};
 use taut::{Deadline, Error, ErrorKind, TlsProblem, proto::handshake::ClientRequest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -134,6 +136,40 @@ async fn a_websocket_over_tls() {
         served.unwrap();
     }
     assert!(CryptoProvider::get_default().is_none(), "nothing is set for the process");
+}
+
+/// RFC 6455 §7.1.1: an endpoint "SHOULD use a method that cleanly closes the TCP connection, as well as the TLS session".
+#[tokio::test]
+async fn tls_ends_with_close_notify() {
+    const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 3, 232];
+    const UNMASKED: &[u8] = &[0x88, 0];
+    let authority = Authority::new("authority");
+    let acceptor = TlsAcceptor::new(tls(&authority.signs(|_| {}))).unwrap();
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        for (wire, clean) in [(CLOSE, true), (UNMASKED, false)] {
+            let connector = client(versions, &authority, None, &[]);
+            let (near, far) = join(&acceptor, &connector, duplex(1 << 16)).await;
+            let (near, mut far) = (near.unwrap(), far.unwrap());
+            let mut server = WebSocket::new(near, Connection::server(Config::new()), &OPTIONS);
+            let peer = async {
+                far.write_all(wire).await.unwrap();
+                far.flush().await.unwrap();
+                let mut rest = Vec::new();
+                // Without close_notify this is an error.
+                far.read_to_end(&mut rest).await.expect("an end of TLS");
+                far.shutdown().await.unwrap();
+                rest
+            };
+            let received = async move {
+                let first = server.recv().await;
+                // What is left is the end; then the socket is dropped.
+                while matches!(server.recv().await, Ok(Some(_))) {}
+                first
+            };
+            let (received, rest) = ends(async { tokio::join!(received, peer) }).await;
+            assert_eq!((received.is_ok(), rest[0]), (clean, 0x88), "{received:?}");
+        }
+    }
 }
 
 /// A folder with files of this test's own.
