@@ -76,7 +76,7 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
     if has!("avx512vbmi2") {
         // SAFETY: the processor has the instructions.
-        return Some(unsafe { if bytes.len() <= SHORT { is_text_from(bytes, 0) } else { is_text(bytes) } });
+        return Some(unsafe { if bytes.len() <= VECTOR { is_short_text(bytes) } else { is_text(bytes) } });
     }
     let _ = bytes;
     None
@@ -283,7 +283,23 @@ by_vectors!(neon, arch::int64x2_t, arch::vdupq_n_s64, arch::veorq_s64, arch::vor
 #[cfg(any(test, not(any(target_arch = "aarch64", target_arch = "x86_64"))))]
 by_vectors!(portable, i64, core::convert::identity, core::ops::BitXor::bitxor, core::ops::BitOr::bitor);
 
-/// Whether `bytes`, which are longer than [`SHORT`], are UTF-8.
+/// Whether `bytes`, which are at most a vector, wherever they lie, are UTF-8.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512vbmi2")]
+fn is_short_text(bytes: &[u8]) -> bool {
+    assert!(bytes.len() <= VECTOR);
+    let mask = u64::MAX.checked_shr((VECTOR - bytes.len()) as u32).unwrap_or(0);
+    // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
+    let vector = unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
+    if is_ascii_all([vector]) {
+        return true;
+    }
+    let mut text = Text::new();
+    text.check(vector);
+    text.is_valid()
+}
+
+/// Whether `bytes`, which are longer than a vector, are UTF-8.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512vbmi2")]
 fn is_text(bytes: &[u8]) -> bool {
@@ -324,8 +340,7 @@ fn is_text(bytes: &[u8]) -> bool {
 #[target_feature(enable = "avx512vbmi2")]
 fn is_text_from(bytes: &[u8], mut at: usize) -> bool {
     let vectors = Vectors::new(bytes);
-    let none = arch::_mm512_setzero_si512();
-    let mut text = Text { previous: none, error: none };
+    let mut text = Text::new();
     if at == 0 {
         text.feed([vectors.part(0)]);
         at = VECTOR;
@@ -407,6 +422,13 @@ struct Text {
 
 #[cfg(target_arch = "x86_64")]
 impl Text {
+    #[inline]
+    #[target_feature(enable = "avx512vbmi2")]
+    fn new() -> Self {
+        let none = arch::_mm512_setzero_si512();
+        Self { previous: none, error: none }
+    }
+
     #[inline]
     #[target_feature(enable = "avx512vbmi2")]
     fn feed<const N: usize>(&mut self, next: [arch::__m512i; N]) {

@@ -107,11 +107,11 @@ impl Validator {
 /// [`Utf8Error`] with the place of the first sequence that is not UTF-8, or that misses its end.
 #[inline(always)]
 pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    if bytes.len() <= simd::SHORT && simd::is_ascii(bytes) {
+    if bytes.len() <= WORDS && simd::is_ascii(bytes) {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
-    check_wide(bytes)
+    checked(bytes, is_valid(bytes))
 }
 
 /// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
@@ -173,10 +173,6 @@ fn check_fresh(bytes: &[u8]) -> Result<&str, Utf8Error> {
     checked(bytes, valid)
 }
 
-fn check_wide(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    checked(bytes, is_valid(bytes))
-}
-
 /// `bytes` as the text that they are, if they are `valid`.
 #[inline(always)]
 fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
@@ -194,10 +190,10 @@ fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// The same on processors without the vectors that `simd` asks for.
-#[inline(always)]
+#[inline(never)]
 fn is_valid_by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
-        return str::from_utf8(bytes).is_ok();
+        return simd::is_ascii(bytes) || str::from_utf8(bytes).is_ok();
     }
     // What does not fill a step of simdutf8 takes it longer than several that are full. ASCII continues no
     // character, so that without it the rest is as valid as the whole.
@@ -427,7 +423,7 @@ impl Utf8Bytes {
     pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
         let (text, is_ascii) = pool::copy_large(bytes, key);
         if !is_ascii {
-            check_wide(&text)?;
+            check(&text)?;
         }
         // Invariant: as in `copy`.
         Ok(Self(text))
@@ -478,6 +474,9 @@ const BLOCK: usize = 8 * 1024;
 /// What is shorter, and was unmasked just before, is checked byte by byte: a vector would wait for the words that were
 /// written into it.
 const FRESH: usize = 24;
+
+/// Up to here, words tell sooner than a vector that text is ASCII.
+const WORDS: usize = 32;
 
 /// How many bytes simdutf8 takes at a time.
 const STEP: usize = 64;
