@@ -28,14 +28,14 @@ pub(crate) fn take_again(room: usize) -> Option<BytesMut> {
     if room < LARGE { None } else { self::kept::take_large(room) }
 }
 
-/// A copy, without its masking key; tells whether it is ASCII, if it had one.
+/// A copy, without its masking key; with `SEEN`, tells whether it is ASCII, if it had one.
 // A shared reference costs more than a small allocation: two atomic operations of 5 ns each. And a box becomes `Bytes` in
 // a few inlined moves; what a `Vec` becomes comes back from a call in halves, and is read as a whole: 10 ns.
 #[inline(always)]
-pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
+pub(crate) fn copy<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
     let mut copy = Vec::with_capacity(bytes.len());
     let is_ascii = match key {
-        Some(key) => simd::append(bytes, &mut copy, key),
+        Some(key) => simd::append::<SEEN>(bytes, &mut copy, key),
         None => {
             copy.extend_from_slice(bytes);
             false
@@ -45,11 +45,11 @@ pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
 }
 
 /// The same in memory that others had before: for [`LARGE`] payloads.
-pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> (Bytes, bool) {
+pub(crate) fn copy_large<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -> (Bytes, bool) {
     let mut copy = take(bytes.len());
     let size = copy.capacity();
     let is_ascii = match key {
-        Some(key) => simd::extend(&mut copy, bytes, key),
+        Some(key) => simd::extend::<SEEN>(&mut copy, bytes, key),
         None => {
             copy.extend_from_slice(bytes);
             false

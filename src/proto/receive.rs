@@ -325,7 +325,7 @@ impl Receiver {
         }
         let payload = self.input.at(range);
         match kind {
-            Kind::Binary => Ok(Message::Binary(pool::copy(payload, key).0.into())),
+            Kind::Binary => Ok(Message::Binary(pool::copy::<false>(payload, key).0.into())),
             Kind::Text => match Utf8Bytes::copy(payload, key) {
                 Ok(text) => Ok(Message::Text(text)),
                 Err(error) => Err(self.fail(error.into())),
@@ -342,7 +342,7 @@ impl Receiver {
     ) -> Result<Message, ProtocolError> {
         let payload = self.input.at(at);
         match kind {
-            Kind::Binary => Ok(Message::Binary(pool::copy_large(payload, key).0)),
+            Kind::Binary => Ok(Message::Binary(pool::copy_large::<false>(payload, key).0)),
             Kind::Text => match Utf8Bytes::copy_large(payload, key) {
                 Ok(text) => Ok(Message::Text(text)),
                 Err(error) => Err(self.fail(error.into())),

@@ -49,7 +49,7 @@ impl Receiver {
             self.whole_if(|receiver, len| len < pool::LARGE && !receiver.shares(len))?;
         let payload = self.input.at(range);
         match kind {
-            Kind::Binary => Some(Short::Binary(pool::copy(payload, key).0)),
+            Kind::Binary => Some(Short::Binary(pool::copy::<false>(payload, key).0)),
             Kind::Text => match utf8::copy(payload, key) {
                 Ok(text) => Some(Short::Text(text)),
                 Err(error) => {

@@ -1,5 +1,5 @@
-//! The loops of masking (RFC 6455 §5.3), which also tell whether what they write is ASCII, and of UTF-8 by AVX-512. A
-//! short payload takes a few words from either end, a longer one the widest vectors that the processor has.
+//! The loops of masking (RFC 6455 §5.3), which tell as well, if asked, whether what they write is ASCII, and of UTF-8 by
+//! AVX-512. A short payload takes a few words from either end, a longer one the widest vectors that the processor has.
 
 #![expect(
     unsafe_code,
@@ -25,36 +25,36 @@ macro_rules! has {
     };
 }
 
-/// XORs `bytes` with `key`, repeated, whose first byte is for the byte `offset` before them. Tells whether the
-/// result is ASCII.
+/// XORs `bytes` with `key`, repeated, whose first byte is for the byte `offset` before them. With `SEEN`, tells whether
+/// the result is ASCII.
 #[inline(always)]
-pub(crate) fn xor(bytes: &mut [u8], key: [u8; 4], offset: usize) -> bool {
+pub(crate) fn xor<const SEEN: bool>(bytes: &mut [u8], key: [u8; 4], offset: usize) -> bool {
     let to = bytes.as_mut_ptr();
     // SAFETY: both point to the bytes of `bytes`, which is borrowed mutably.
-    unsafe { dispatch(to, to, bytes.len(), turned(twice(key), offset)) & HIGH == 0 }
+    unsafe { dispatch::<SEEN>(to, to, bytes.len(), turned(twice(key), offset)) & HIGH == 0 }
 }
 
-/// Appends `from`, XORed with `key`, repeated, to `to`. Tells whether that is ASCII.
+/// Appends `from`, XORed with `key`, repeated, to `to`. With `SEEN`, tells whether that is ASCII.
 #[inline(always)]
-pub(crate) fn append(from: &[u8], to: &mut Vec<u8>, key: [u8; 4]) -> bool {
+pub(crate) fn append<const SEEN: bool>(from: &[u8], to: &mut Vec<u8>, key: [u8; 4]) -> bool {
     to.reserve(from.len());
     // SAFETY: `reserve` made room for as many bytes behind the end of `to`, in memory that is its own;
     // `dispatch` writes all of them.
     unsafe {
         let end = to.as_mut_ptr().add(to.len());
-        let seen = dispatch(from.as_ptr(), end, from.len(), twice(key));
+        let seen = dispatch::<SEEN>(from.as_ptr(), end, from.len(), twice(key));
         to.set_len(to.len() + from.len());
         seen & HIGH == 0
     }
 }
 
 /// The same for another kind of memory.
-pub(crate) fn extend(to: &mut BytesMut, from: &[u8], key: [u8; 4]) -> bool {
+pub(crate) fn extend<const SEEN: bool>(to: &mut BytesMut, from: &[u8], key: [u8; 4]) -> bool {
     to.reserve(from.len());
     // SAFETY: as in `append`.
     unsafe {
         let end = to.as_mut_ptr().add(to.len());
-        let seen = dispatch(from.as_ptr(), end, from.len(), twice(key));
+        let seen = dispatch::<SEEN>(from.as_ptr(), end, from.len(), twice(key));
         to.set_len(to.len() + from.len());
         seen & HIGH == 0
     }
@@ -65,8 +65,31 @@ pub(crate) fn extend(to: &mut BytesMut, from: &[u8], key: [u8; 4]) -> bool {
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     assert!(bytes.len() <= SHORT);
     let from = bytes.as_ptr();
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= size_of::<arch::__m128i>() {
+        return is_ascii_by_ends(bytes);
+    }
     // SAFETY: `bytes` is not longer than SHORT; without WRITE nothing is written.
     unsafe { words::<false>(from, from.cast_mut(), bytes.len(), 0) & HIGH == 0 }
+}
+
+/// The same by vectors that every processor of the kind has: half of them from the start, half up to the end.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn is_ascii_by_ends(bytes: &[u8]) -> bool {
+    use arch::{__m128i as Vector, _mm_movemask_epi8, _mm_or_si128};
+    const SIZE: usize = size_of::<Vector>();
+    let (len, from) = (bytes.len(), bytes.as_ptr());
+    assert!((SIZE..=4 * SIZE).contains(&len));
+    // SAFETY: wherever a vector is read, it ends within `len`; the target is sure to have SSE2.
+    unsafe {
+        let load = |at: usize| from.add(at).cast::<Vector>().read_unaligned();
+        let mut seen = _mm_or_si128(load(0), load(len - SIZE));
+        if len > 2 * SIZE {
+            seen = _mm_or_si128(seen, _mm_or_si128(load(SIZE), load(len - 2 * SIZE)));
+        }
+        _mm_movemask_epi8(seen) == 0
+    }
 }
 
 /// Whether `bytes` are UTF-8, where the processor can tell faster than others of its kind do: see [`utf8`](super::utf8)
@@ -76,21 +99,29 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
     if has!("avx512vbmi2") {
         // SAFETY: the processor has the instructions.
-        return Some(unsafe { if bytes.len() <= VECTOR { is_short_text(bytes) } else { is_text(bytes) } });
+        return Some(unsafe {
+            match bytes.len() {
+                1..=VECTOR => is_short_text(bytes),
+                len => len == 0 || is_text(bytes),
+            }
+        });
     }
     let _ = bytes;
     None
 }
 
-/// Writes the bytes from `from`, XORed with `key`, to `to`. Gives the OR of words that hold all that was written.
+/// Writes the bytes from `from`, XORed with `key`, to `to`. With `SEEN`, gives the OR of words that hold all that was
+/// written.
 ///
 /// # Safety
 /// `from` can be read, `to` written, for `len` bytes; they are the same, or do not overlap.
 #[inline(always)]
-unsafe fn dispatch(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+unsafe fn dispatch<const SEEN: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
     // SAFETY: the caller's promise, and the lengths that the functions ask for; `best` gives what the processor
     // can run.
-    unsafe { if len <= SHORT { words::<true>(from, to, len, key) } else { best()(from, to, len, key) } }
+    unsafe {
+        if len < SHORT { words::<true>(from, to, len, key) } else { best::<SEEN>()(from, to, len, key) }
+    }
 }
 
 /// Half of the words are counted from the start, half from the end; where they meet they overlap. No length
@@ -154,95 +185,111 @@ unsafe fn ends<const N: usize, const WRITE: bool>(from: *const u8, to: *mut u8, 
     }
 }
 
-/// What masks more than [`SHORT`] bytes: one of the functions below.
+/// What masks [`SHORT`] bytes or more: one of the functions below.
 type Long = unsafe fn(*const u8, *mut u8, usize, u64) -> u64;
 
 /// The fastest that the processor can run.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[inline(always)]
-fn best() -> Long {
+fn best<const SEEN: bool>() -> Long {
     // Looks for the best, and is itself none of them.
-    unsafe fn find(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
-        let found = detect();
-        BEST.store(found as *mut (), Ordering::Relaxed);
+    unsafe fn find<const SEEN: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+        let found = detect::<SEEN>();
+        BEST[usize::from(SEEN)].store(found as *mut (), Ordering::Relaxed);
         // SAFETY: the caller's promise; the processor can run what `detect` gives.
         unsafe { found(from, to, len, key) }
     }
-    static BEST: AtomicPtr<()> = AtomicPtr::new(find as Long as *mut ());
+    static BEST: [AtomicPtr<()>; 2] =
+        [AtomicPtr::new(find::<false> as Long as *mut ()), AtomicPtr::new(find::<true> as Long as *mut ())];
     // SAFETY: BEST holds nothing but functions of this type.
-    unsafe { core::mem::transmute::<*mut (), Long>(BEST.load(Ordering::Relaxed)) }
+    unsafe { core::mem::transmute::<*mut (), Long>(BEST[usize::from(SEEN)].load(Ordering::Relaxed)) }
 }
 
 #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
 #[inline(always)]
-fn best() -> Long {
-    detect()
+fn best<const SEEN: bool>() -> Long {
+    detect::<SEEN>()
 }
 
 /// The fastest that the processor can run, or, without `std`, that the target is sure to.
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Long {
+fn detect<const SEEN: bool>() -> Long {
     // The first processors with AVX-512 slow down when they use it; those that have VBMI2 do not.
     let (has_avx512, is_late) = (has!("avx512f"), has!("avx512vbmi2"));
     if has_avx512 && is_late {
-        avx512
+        avx512::<SEEN>
     } else if has!("avx2") {
-        avx2
+        avx2::<SEEN>
     } else {
-        sse2
+        sse2::<SEEN>
     }
 }
 
 #[cfg(target_arch = "aarch64")]
-fn detect() -> Long {
-    neon
+fn detect<const SEEN: bool>() -> Long {
+    neon::<SEEN>
 }
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-fn detect() -> Long {
-    portable
+fn detect<const SEEN: bool>() -> Long {
+    portable::<SEEN>
 }
 
-/// A function that masks by vectors, four a step. What is not aligned at the start and at the end are whole
-/// vectors too, which overlap with the aligned ones.
+/// A function that masks by vectors, four a step, and, with `SEEN`, gives what was written as [`dispatch`] does. What is
+/// not aligned at the start and at the end are whole vectors too, which overlap with the aligned ones.
 macro_rules! by_vectors {
     ($(#[$attribute:meta])* $name:ident, $vector:ty, $splat:path, $xor:path, $or:path) => {
         /// # Safety
         /// As for [`dispatch`]; `len` is at least that of a vector; the processor has the instructions.
         $(#[$attribute])*
-        unsafe fn $name(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+        unsafe fn $name<const SEEN: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
             const SIZE: usize = size_of::<$vector>();
             let end = len - SIZE;
             // SAFETY: `at` is at most `end` wherever a vector is read or written there, so that it ends within
-            // `len`. The first and the last are read before anything is written, and written after all else is
-            // read. An array of words is as long as a vector, and any bits are words.
+            // `len`. The last is read before anything is written, and written after all else is read; the first
+            // aligned one, in which the head may end, is read before the head is written. An array of words is as long
+            // as a vector, and any bits are words.
             unsafe {
                 let load = |at: usize, key| $xor(from.add(at).cast::<$vector>().read_unaligned(), key);
                 let store = |at: usize, vector| to.add(at).cast::<$vector>().write_unaligned(vector);
                 let splat = |key: u64| $splat(key.cast_signed());
                 let (head, tail) = (load(0, splat(key)), load(end, splat(turned(key, end))));
                 let mut seen = $or(head, tail);
+                let mut see = |vector| {
+                    if SEEN {
+                        seen = $or(seen, vector);
+                    }
+                };
                 // Stores that cross the border of a line of the cache cost twice.
                 let mut at = SIZE - to.addr() % SIZE;
                 let key = splat(turned(key, at));
+                if at < end {
+                    let first = load(at, key);
+                    store(0, head);
+                    store(at, first);
+                    see(first);
+                    at += SIZE;
+                } else {
+                    store(0, head);
+                }
                 while at + 4 * SIZE <= end {
-                    let (a, b) = (load(at, key), load(at + SIZE, key));
-                    let (c, d) = (load(at + 2 * SIZE, key), load(at + 3 * SIZE, key));
-                    store(at, a);
-                    store(at + SIZE, b);
-                    store(at + 2 * SIZE, c);
-                    store(at + 3 * SIZE, d);
-                    seen = $or($or(seen, $or(a, b)), $or(c, d));
+                    for place in [at, at + SIZE, at + 2 * SIZE, at + 3 * SIZE] {
+                        let vector = load(place, key);
+                        store(place, vector);
+                        see(vector);
+                    }
                     at += 4 * SIZE;
                 }
                 while at < end {
                     let vector = load(at, key);
                     store(at, vector);
-                    seen = $or(seen, vector);
+                    see(vector);
                     at += SIZE;
                 }
-                store(0, head);
                 store(end, tail);
+                if !SEEN {
+                    return 0;
+                }
                 let words: [u64; SIZE / 8] = core::mem::transmute(seen);
                 words.into_iter().fold(0, |seen, word| seen | word)
             }
@@ -283,17 +330,14 @@ by_vectors!(neon, arch::int64x2_t, arch::vdupq_n_s64, arch::veorq_s64, arch::vor
 #[cfg(any(test, not(any(target_arch = "aarch64", target_arch = "x86_64"))))]
 by_vectors!(portable, i64, core::convert::identity, core::ops::BitXor::bitxor, core::ops::BitOr::bitor);
 
-/// Whether `bytes`, which are at most a vector, wherever they lie, are UTF-8.
+/// Whether `bytes`, one or up to a vector of them, wherever they lie, are UTF-8.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512vbmi2")]
 fn is_short_text(bytes: &[u8]) -> bool {
-    assert!(bytes.len() <= VECTOR);
-    let mask = u64::MAX.checked_shr((VECTOR - bytes.len()) as u32).unwrap_or(0);
+    assert!((1..=VECTOR).contains(&bytes.len()));
+    let mask = u64::MAX >> (VECTOR - bytes.len());
     // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
     let vector = unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
-    if is_ascii_all([vector]) {
-        return true;
-    }
     let mut text = Text::new();
     text.check(vector);
     text.is_valid()
@@ -510,7 +554,7 @@ fn turned(key: u64, at: usize) -> u64 {
     if cfg!(target_endian = "big") { key.rotate_left(bits) } else { key.rotate_right(bits) }
 }
 
-/// What is not longer takes words, in the place of the call; vectors, which are not longer than this, win above.
+/// What is shorter takes words, in the place of the call; vectors, which are not longer than this, win from here on.
 pub(crate) const SHORT: usize = 64;
 
 /// The bytes of a vector of AVX-512.
@@ -540,34 +584,35 @@ mod tests {
     }
 
     /// All functions that this processor can run.
-    fn long() -> Vec<(&'static str, Long)> {
-        let mut all: Vec<(&'static str, Long)> = vec![("best", best()), ("portable", portable)];
+    fn long<const SEEN: bool>() -> Vec<(&'static str, Long)> {
+        let mut all: Vec<(&'static str, Long)> =
+            vec![("best", best::<SEEN>()), ("portable", portable::<SEEN>)];
         #[cfg(target_arch = "x86_64")]
-        all.push(("sse2", sse2));
+        all.push(("sse2", sse2::<SEEN>));
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         {
             if std::is_x86_feature_detected!("avx2") {
-                all.push(("avx2", avx2));
+                all.push(("avx2", avx2::<SEEN>));
             }
             if std::is_x86_feature_detected!("avx512f") {
-                all.push(("avx512", avx512));
+                all.push(("avx512", avx512::<SEEN>));
             }
         }
         #[cfg(target_arch = "aarch64")]
-        all.push(("neon", neon));
+        all.push(("neon", neon::<SEEN>));
         all
     }
 
     #[test]
     fn each_path_equals_the_naive_twin_at_each_length_and_alignment() {
-        for (name, long) in long() {
-            for len in (SHORT + 1..SHORT + 600).chain([4096, 16_385]) {
+        for (name, long) in long::<false>().into_iter().chain(long::<true>()) {
+            for len in (SHORT..SHORT + 600).chain([4096, 16_385]) {
                 let from = masked(len, usize::MAX);
                 let plain = naive(&from, KEY, 0);
                 for start in [0, 1, 2, 6, 14, 31, 33, 63] {
                     let mut memory = vec![0xA5; start + len + SHORT];
                     let to = memory[start..].as_mut_ptr();
-                    // SAFETY: `from` and what follows `to` in `memory` are longer than SHORT and at least `len`.
+                    // SAFETY: `from` and what follows `to` in `memory` are at least SHORT and `len`.
                     let seen = unsafe { long(from.as_ptr(), to, len, twice(KEY)) };
                     assert_eq!(memory[start..start + len], plain, "{name}, copied, {len} from {start}");
                     assert_eq!(seen & HIGH, 0, "{name}, {len} from {start}");
@@ -586,12 +631,12 @@ mod tests {
 
     #[test]
     fn each_path_sees_the_one_byte_that_is_not_ascii() {
-        for (name, long) in long() {
-            for len in [65, 100, 128, 200, 513, 700] {
+        for (name, long) in long::<true>() {
+            for len in [64, 65, 100, 128, 200, 513, 700] {
                 for spoilt in 0..len {
                     let mut bytes = masked(len, spoilt);
                     let to = bytes.as_mut_ptr();
-                    // SAFETY: `bytes` is longer than SHORT and is `len` bytes long.
+                    // SAFETY: `bytes` is `len` bytes long, and not shorter than SHORT.
                     let seen = unsafe { long(to, to, len, twice(KEY)) };
                     assert_ne!(seen & HIGH, 0, "{name}, length {len}, byte {spoilt}");
                 }
@@ -607,7 +652,14 @@ mod tests {
                     let from = masked(len, spoilt);
                     let plain = naive(&from, KEY, offset);
                     let mut bytes = from.clone();
-                    assert_eq!(xor(&mut bytes, KEY, offset), plain.is_ascii(), "{len}, {offset}, {spoilt}");
+                    assert_eq!(
+                        xor::<true>(&mut bytes, KEY, offset),
+                        plain.is_ascii(),
+                        "{len}, {offset}, {spoilt}"
+                    );
+                    assert_eq!(bytes, plain, "{len}, {offset}");
+                    bytes.clone_from(&from);
+                    xor::<false>(&mut bytes, KEY, offset);
                     assert_eq!(bytes, plain, "{len}, {offset}");
                 }
             }
@@ -615,7 +667,7 @@ mod tests {
             for capacity in [2, len + 2, len + 100] {
                 let mut to = Vec::with_capacity(capacity);
                 to.extend_from_slice(b"ab");
-                append(&from, &mut to, KEY);
+                append::<false>(&from, &mut to, KEY);
                 assert_eq!((&to[..2], &to[2..]), (&b"ab"[..], &naive(&from, KEY, 0)[..]), "{len}");
             }
         }

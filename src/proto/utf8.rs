@@ -107,7 +107,7 @@ impl Validator {
 /// [`Utf8Error`] with the place of the first sequence that is not UTF-8, or that misses its end.
 #[inline(always)]
 pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    if bytes.len() <= WORDS && simd::is_ascii(bytes) {
+    if bytes.len() <= simd::SHORT && simd::is_ascii(bytes) {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
@@ -120,7 +120,7 @@ pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Er
     if bytes.len() > BLOCK {
         return unmask_blocks(bytes, key);
     }
-    if simd::xor(bytes, key, 0) {
+    if simd::xor::<true>(bytes, key, 0) {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
@@ -134,7 +134,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
     let mut valid = true;
     for start in (0..bytes.len()).step_by(BLOCK) {
         let end = bytes.len().min(start + BLOCK);
-        let is_ascii = simd::xor(&mut bytes[start..end], key, 0);
+        let is_ascii = simd::xor::<true>(&mut bytes[start..end], key, 0);
         let fresh = &bytes[checked..end];
         // What the last block ends with has no other to continue it.
         let whole = if end == bytes.len() { fresh.len() } else { whole_characters(fresh) };
@@ -152,7 +152,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
 /// A copy of a text that came in, without its masking key.
 #[inline(always)]
 pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8Error> {
-    let (text, is_ascii) = pool::copy(bytes, key);
+    let (text, is_ascii) = pool::copy::<true>(bytes, key);
     if !is_ascii {
         check_copy(bytes, &text, key)?;
     }
@@ -193,7 +193,7 @@ fn is_valid(bytes: &[u8]) -> bool {
 #[inline(never)]
 fn is_valid_by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
-        return simd::is_ascii(bytes) || str::from_utf8(bytes).is_ok();
+        return str::from_utf8(bytes).is_ok();
     }
     // What does not fill a step of simdutf8 takes it longer than several that are full. ASCII continues no
     // character, so that without it the rest is as valid as the whole.
@@ -421,7 +421,7 @@ impl Utf8Bytes {
 
     /// The same in memory for large ones.
     pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
-        let (text, is_ascii) = pool::copy_large(bytes, key);
+        let (text, is_ascii) = pool::copy_large::<true>(bytes, key);
         if !is_ascii {
             check(&text)?;
         }
@@ -474,9 +474,6 @@ const BLOCK: usize = 8 * 1024;
 /// What is shorter, and was unmasked just before, is checked byte by byte: a vector would wait for the words that were
 /// written into it.
 const FRESH: usize = 24;
-
-/// Up to here, words tell sooner than a vector that text is ASCII.
-const WORDS: usize = 32;
 
 /// How many bytes simdutf8 takes at a time.
 const STEP: usize = 64;
