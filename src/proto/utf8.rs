@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use super::config::Config;
 use super::pool;
 use super::simd;
+#[cfg(target_arch = "x86_64")]
+use super::utf8_vectors;
 
 /// Bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,10 +188,14 @@ fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
 
 #[inline(always)]
 fn is_valid(bytes: &[u8]) -> bool {
-    simd::is_utf8(bytes).unwrap_or_else(|| is_valid_by_steps(bytes))
+    #[cfg(target_arch = "x86_64")]
+    if let Some(valid) = utf8_vectors::is_utf8(bytes) {
+        return valid;
+    }
+    is_valid_by_steps(bytes)
 }
 
-/// The same on processors without the vectors that `simd` asks for.
+/// The same on processors without the vectors of `utf8_vectors`.
 #[inline(never)]
 fn is_valid_by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
