@@ -18,12 +18,13 @@ use super::pool;
 /// The input of a connection. A parsed range stays where it is until the next byte comes in.
 pub(crate) struct Input {
     bytes: BytesMut,
-    /// How much of the memory of `bytes` lies before it: a `BytesMut` knows only what is behind its front.
+    /// How much of the memory of `bytes` lies outside of it: a `BytesMut` knows only what is between its front and the end
+    /// it was given.
     gone: usize,
     start: usize,
     /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
     unmasked: usize,
-    /// The size of the latest frame, if it was large: the next one is expected to be.
+    /// The size of the latest frame with its header, if it was large: the next one is expected to be.
     large: u32,
     /// The room that the next read gets.
     room: u32,
@@ -55,6 +56,35 @@ impl Input {
     /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`.
     pub(crate) fn buffer(&mut self, more: usize) -> &mut BytesMut {
         self.discard_parsed();
+        self.with_room(more)
+    }
+
+    /// The same, up to the end of a frame as large as the latest, if that was large, or of a few of them: what is read ends
+    /// where a frame does, so that no half of one has to move, and the memory is little more than the frames.
+    pub(crate) fn buffer_ahead(&mut self) -> &mut BytesMut {
+        self.discard_parsed();
+        let (frame, len) = (self.large as usize, self.bytes.len());
+        if frame <= len {
+            return self.with_room(0);
+        }
+        let most = (Config::MOST_READ / frame).clamp(1, Config::MOST_PINNED - 1);
+        let frames = match self.bytes.capacity() / frame {
+            0 => most,
+            there => there.min(most),
+        };
+        let size = frames * frame;
+        if self.bytes.capacity() < size {
+            self.reserve(size - len);
+        }
+        let rest = self.bytes.capacity() - size;
+        if rest > 0 {
+            self.gone += rest;
+            drop(self.bytes.split_off(size));
+        }
+        &mut self.bytes
+    }
+
+    fn with_room(&mut self, more: usize) -> &mut BytesMut {
         let room = (self.room as usize).max(more);
         if self.bytes.capacity() - self.bytes.len() < room {
             self.reserve(room);
@@ -122,19 +152,19 @@ impl Input {
         matches!(self.holder, Holder::Own | Holder::Payload)
     }
 
-    /// Notes the size of a frame, for the room that the next one gets.
+    /// Notes the size of a frame with its header, for the room that the next one gets.
     #[inline]
     pub(crate) const fn note_frame(&mut self, size: usize) {
         self.large = match size {
-            0..=Config::LARGE_FRAME => 0,
+            0..Config::LEAST_AHEAD => 0,
             Config::MOST_AHEAD.. => Config::MOST_AHEAD as u32,
             size => size as u32,
         };
     }
 
-    /// The size of the frame before, if it was large: the next one is expected to be.
-    pub(crate) const fn expected(&self) -> usize {
-        self.large as usize
+    /// Whether the next frame is expected to take memory of its own, as the one before did.
+    pub(crate) const fn expects_large(&self) -> bool {
+        self.large as usize > Config::LARGE_FRAME
     }
 
     /// Gives back memory that holds nothing, or far less than its size.
@@ -163,7 +193,7 @@ impl Input {
     pub(crate) fn consume_frame(&mut self, header: usize, len: usize) -> Range<usize> {
         let payload = self.start + header;
         self.start = payload + len;
-        self.note_frame(len);
+        self.note_frame(header + len);
         payload..self.start
     }
 
@@ -269,11 +299,12 @@ impl Input {
             self.bytes = larger;
             return;
         }
-        let capacity = self.bytes.capacity();
+        let (size, capacity, place) = (self.memory(), self.bytes.capacity(), self.bytes.as_ptr());
         self.bytes.reserve(more);
         if self.bytes.capacity() != capacity {
-            // Moved, to its front or to new memory.
-            self.gone = 0;
+            // Moved, to the front of its memory or to other, or else grown back to where it was cut.
+            let stayed = self.bytes.as_ptr() == place;
+            self.gone = if stayed { size.saturating_sub(self.bytes.capacity()) } else { 0 };
         }
     }
 

@@ -90,26 +90,29 @@ impl Receiver {
 
     /// See [`Connection::input`](super::Connection::input).
     pub fn input(&mut self) -> &mut BytesMut {
+        if self.reads_tail() {
+            return self.tail();
+        }
         // What the frame lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
         let vouched = |payload: &Payload| payload.missing().min(payload.len()).min(Config::MOST_READ);
         let more = self.payload.as_deref().map_or(0, vouched);
-        self.input_with(more)
+        self.input.buffer(more)
     }
 
     /// See [`Connection::large_input`](super::Connection::large_input).
     pub fn large_input(&mut self) -> &mut BytesMut {
-        self.input_with(self.input.expected())
+        if self.reads_tail() { self.tail() } else { self.input.buffer_ahead() }
     }
 
-    fn input_with(&mut self, more: usize) -> &mut BytesMut {
-        match &mut self.payload {
-            Some(payload) if self.input.is_empty() && payload.wants_tail(&self.config) => {
-                // The tail there was is part of what can be had.
-                self.input.continue_in(BytesMut::new());
-                self.input.continue_in(payload.tail(&self.config))
-            }
-            _ => self.input.buffer(more),
-        }
+    /// Whether the rest of a large frame is read right behind what came of it.
+    fn reads_tail(&self) -> bool {
+        self.input.is_empty() && self.payload.as_deref().is_some_and(|payload| payload.wants_tail(&self.config))
+    }
+
+    fn tail(&mut self) -> &mut BytesMut {
+        // The tail there was is part of what can be had.
+        self.input.continue_in(BytesMut::new());
+        self.input.continue_in(self.payload.get_or_insert_default().tail(&self.config))
     }
 
     /// See [`Connection::feed`](super::Connection::feed).
@@ -211,7 +214,7 @@ impl Receiver {
     #[must_use]
     pub fn wants_own_input(&self) -> bool {
         let in_large = |payload: &Payload| payload.wants_tail(&self.config);
-        self.input.expected() > 0 || self.payload.as_deref().is_some_and(in_large)
+        self.input.expects_large() || self.payload.as_deref().is_some_and(in_large)
     }
 
     /// See [`Connection::lend_input`](super::Connection::lend_input).

@@ -25,11 +25,11 @@ pub fn contestants() -> Vec<Contestant> {
         },
         Contestant {
             receive: Some(|case, memory| Box::new(Receiving::<true, false>::new(case, memory))),
-            ..Contestant::new("taut, borrowed, input()")
+            ..Contestant::new("taut, borrowed, large_input()")
         },
         Contestant {
             receive: Some(|case, memory| Box::new(Receiving::<false, false>::new(case, memory))),
-            ..Contestant::new("taut, owned, input()")
+            ..Contestant::new("taut, owned, large_input()")
         },
         Contestant {
             // No keys for use: anybody can guess them. Some rivals take such.
@@ -81,7 +81,7 @@ impl<const BORROWED: bool, const OWN_BUFFER: bool> Receiving<BORROWED, OWN_BUFFE
 
     fn read(&mut self) {
         if !OWN_BUFFER {
-            fill(&mut self.memory, self.connection.input());
+            fill(&mut self.memory, self.connection.large_input());
         } else if self.connection.wants_own_input() {
             fill(&mut self.memory, self.connection.large_input());
         } else {
