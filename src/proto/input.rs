@@ -59,26 +59,33 @@ impl Input {
         self.with_room(more)
     }
 
-    /// The same, up to the end of a frame as large as the latest, if that was large, or of a few of them: what is read ends
-    /// where a frame does, so that no half of one has to move, and the memory is little more than the frames.
-    pub(crate) fn buffer_ahead(&mut self) -> &mut BytesMut {
+    /// The same, up to the end of a frame as large as the latest, if that was large, or of a few of them, behind the
+    /// `rest` of one: what is read ends where a frame does, so that no half of one has to move, and the memory is little
+    /// more than the frames.
+    pub(crate) fn buffer_ahead(&mut self, rest: usize) -> &mut BytesMut {
         self.discard_parsed();
         let (frame, len) = (self.large as usize, self.bytes.len());
         if frame <= len {
-            return self.with_room(0);
+            return self.with_room(rest);
         }
         let most = (Config::MOST_READ / frame).clamp(1, Config::MOST_PINNED - 1);
-        let frames = match self.bytes.capacity() / frame {
+        let frames = match self.bytes.capacity().saturating_sub(rest) / frame {
             0 => most,
             there => there.min(most),
         };
-        let size = frames * frame;
+        let size = rest + frames * frame;
         if self.bytes.capacity() < size {
-            self.reserve(size - len);
+            // One that comes in several reads is read on behind its beginning, in what is left of the memory.
+            let in_one = rest == 0 && frame <= Config::LARGE_FRAME;
+            self.move_to(if in_one {
+                pool::take_exact(size)
+            } else {
+                pool::take(size + Config::MOST_BEFORE)
+            });
         }
-        let rest = self.bytes.capacity() - size;
-        if rest > 0 {
-            self.gone += rest;
+        let beyond = self.bytes.capacity() - size;
+        if beyond > 0 {
+            self.gone += beyond;
             drop(self.bytes.split_off(size));
         }
         &mut self.bytes
@@ -293,11 +300,7 @@ impl Input {
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed >= pool::LARGE && needed > self.memory() {
-            let mut larger = pool::take(needed);
-            larger.extend_from_slice(&self.bytes);
-            self.drop_memory();
-            self.bytes = larger;
-            return;
+            return self.move_to(pool::take(needed));
         }
         let (size, capacity, place) = (self.memory(), self.bytes.capacity(), self.bytes.as_ptr());
         self.bytes.reserve(more);
@@ -306,6 +309,13 @@ impl Input {
             let stayed = self.bytes.as_ptr() == place;
             self.gone = if stayed { size.saturating_sub(self.bytes.capacity()) } else { 0 };
         }
+    }
+
+    /// Moves what is not parsed, the first that is here.
+    fn move_to(&mut self, mut larger: BytesMut) {
+        larger.extend_from_slice(&self.bytes);
+        self.drop_memory();
+        self.bytes = larger;
     }
 
     fn discard_parsed(&mut self) {

@@ -93,20 +93,29 @@ impl Receiver {
         if self.reads_tail() {
             return self.tail();
         }
-        // What the frame lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
-        let vouched = |payload: &Payload| payload.missing().min(payload.len()).min(Config::MOST_READ);
-        let more = self.payload.as_deref().map_or(0, vouched);
+        let more = self.vouched();
         self.input.buffer(more)
     }
 
     /// See [`Connection::large_input`](super::Connection::large_input).
     pub fn large_input(&mut self) -> &mut BytesMut {
-        if self.reads_tail() { self.tail() } else { self.input.buffer_ahead() }
+        if self.reads_tail() {
+            return self.tail();
+        }
+        let rest = self.vouched();
+        self.input.buffer_ahead(rest)
+    }
+
+    /// What the frame under way lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
+    fn vouched(&self) -> usize {
+        let vouched = |payload: &Payload| payload.missing().min(payload.len()).min(Config::MOST_READ);
+        self.payload.as_deref().map_or(0, vouched)
     }
 
     /// Whether the rest of a large frame is read right behind what came of it.
     fn reads_tail(&self) -> bool {
-        self.input.is_empty() && self.payload.as_deref().is_some_and(|payload| payload.wants_tail(&self.config))
+        self.input.is_empty()
+            && self.payload.as_deref().is_some_and(|payload| payload.wants_tail(&self.config))
     }
 
     fn tail(&mut self) -> &mut BytesMut {
