@@ -96,8 +96,13 @@ impl Sender {
     /// Queues a copy of a short message as a frame of its own; false if it is another, or something refuses it.
     #[inline]
     pub(super) fn append_short(&mut self, kind: Kind, payload: &[u8]) -> bool {
-        payload.len() <= self.config.share_above as usize
-            && (self.append_whole(kind, payload) || self.append_masked(kind, payload))
+        payload.len() <= self.config.share_above as usize && self.append_plain(kind, payload)
+    }
+
+    /// The same without a limit for copies.
+    #[inline]
+    pub(super) fn append_plain(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        self.append_whole(kind, payload) || self.append_masked(kind, payload)
     }
 
     /// The same of a client.
