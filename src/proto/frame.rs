@@ -262,10 +262,12 @@ impl Header {
 
     /// How long the header before so much payload is.
     pub(crate) const fn len_of(len: u64, masked: bool) -> usize {
-        let length = match len {
-            0..=MAX_7 => 2,
-            0..=MAX_16 => 4,
-            _ => 10,
+        let length = if len <= MAX_7 {
+            2
+        } else if len <= MAX_16 {
+            4
+        } else {
+            10
         };
         if masked { length + 4 } else { length }
     }

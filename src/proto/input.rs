@@ -24,8 +24,8 @@ pub(crate) struct Input {
     start: usize,
     /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
     unmasked: usize,
-    /// The size of the latest frame with its header, if it was large: the next one is expected to be.
-    large: u32,
+    /// The size of the latest frame with its header: the next one is expected to be as large.
+    latest: u32,
     /// The room that the next read gets.
     room: u32,
     /// The least room that a read gets.
@@ -50,7 +50,7 @@ impl Input {
     pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
         let read_size = config.read_size;
         let holder = Holder::Own;
-        Self { bytes, gone: 0, start: 0, unmasked: 0, large: 0, room: read_size, read_size, holder }
+        Self { bytes, gone: 0, start: 0, unmasked: 0, latest: 0, room: read_size, read_size, holder }
     }
 
     /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`.
@@ -64,8 +64,8 @@ impl Input {
     /// more than the frames.
     pub(crate) fn buffer_ahead(&mut self, rest: usize) -> &mut BytesMut {
         self.discard_parsed();
-        let (frame, len) = (self.large as usize, self.bytes.len());
-        if frame <= len {
+        let (frame, len) = (self.latest.min(Config::MOST_AHEAD) as usize, self.bytes.len());
+        if frame <= len.max(Config::LEAST_AHEAD) {
             return self.with_room(rest);
         }
         let most = (Config::MOST_READ / frame).clamp(1, Config::MOST_PINNED - 1);
@@ -162,16 +162,12 @@ impl Input {
     /// Notes the size of a frame with its header, for the room that the next one gets.
     #[inline]
     pub(crate) const fn note_frame(&mut self, size: usize) {
-        self.large = match size {
-            0..Config::LEAST_AHEAD => 0,
-            Config::MOST_AHEAD.. => Config::MOST_AHEAD as u32,
-            size => size as u32,
-        };
+        self.latest = if size > u32::MAX as usize { u32::MAX } else { size as u32 };
     }
 
     /// Whether the next frame is expected to take memory of its own, as the one before did.
     pub(crate) const fn expects_large(&self) -> bool {
-        self.large as usize > Config::LARGE_FRAME
+        self.latest as usize > Config::LARGE_FRAME
     }
 
     /// Gives back memory that holds nothing, or far less than its size.
@@ -195,12 +191,12 @@ impl Input {
         range
     }
 
-    /// Takes a frame off the front as parsed, all of which is there; gives where its payload lies.
+    /// Takes a frame of less than 64 KiB off the front as parsed, all of which is there; gives where its payload lies.
     #[inline]
     pub(crate) fn consume_frame(&mut self, header: usize, len: usize) -> Range<usize> {
         let payload = self.start + header;
         self.start = payload + len;
-        self.note_frame(header + len);
+        self.latest = (header + len) as u32;
         payload..self.start
     }
 

@@ -253,13 +253,15 @@ macro_rules! by_vectors {
                 } else {
                     store(0, head);
                 }
-                while at + 4 * SIZE <= end {
-                    for place in [at, at + SIZE, at + 2 * SIZE, at + 3 * SIZE] {
-                        let vector = load(place, key);
-                        store(place, vector);
-                        see(vector);
+                if let Some(last) = end.checked_sub(4 * SIZE) {
+                    while at <= last {
+                        for place in [at, at + SIZE, at + 2 * SIZE, at + 3 * SIZE] {
+                            let vector = load(place, key);
+                            store(place, vector);
+                            see(vector);
+                        }
+                        at += 4 * SIZE;
                     }
-                    at += 4 * SIZE;
                 }
                 while at < end {
                     let vector = load(at, key);

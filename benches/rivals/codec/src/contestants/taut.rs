@@ -88,9 +88,7 @@ impl<const BORROWED: bool, const OWN_BUFFER: bool> Receiving<BORROWED, OWN_BUFFE
     }
 
     fn read(&mut self) {
-        if !OWN_BUFFER {
-            fill(&mut self.memory, self.connection.large_input());
-        } else if self.connection.wants_own_input() {
+        if !OWN_BUFFER || self.connection.wants_own_input() {
             fill(&mut self.memory, self.connection.large_input());
         } else {
             let mut buffer =
