@@ -246,7 +246,12 @@ impl Input {
         self.start = 0;
         self.unmasked = self.unmasked.saturating_sub(len);
         self.holder = Holder::Payload;
-        (self.bytes.split_to(len), size)
+        if len < self.bytes.len() {
+            return (self.bytes.split_to(len), size);
+        }
+        // With the memory behind it, in the place of another reference to it.
+        self.gone = 0;
+        (core::mem::take(&mut self.bytes), size)
     }
 
     /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.

@@ -280,7 +280,9 @@ impl Gathered {
             self.reserve(more.min(len), limit);
         }
         let mut tail = self.bytes.split_off(len);
-        drop(tail.split_off(more.min(tail.capacity())));
+        if tail.capacity() > more {
+            drop(tail.split_off(more));
+        }
         tail
     }
 
