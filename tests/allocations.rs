@@ -794,3 +794,22 @@ fn room_for_large_frames_is_bounded_and_given_back() {
         assert!(connection.large_input().capacity() <= 64 << 10);
     }
 }
+
+/// Memory counts as what is seen of it: what a read was not to fill comes along where the buffer is taken.
+#[test]
+fn a_buffer_that_is_taken_has_all_of_its_memory() {
+    for role in ROLES {
+        let mut connection = connection(role, Config::new());
+        release_thread_memory();
+        let one = frame(role.peer(), true, OpCode::Binary, &vec![0; 300_000]);
+        connection.feed(&one);
+        assert_eq!(take(&mut connection, false), 1);
+        release_thread_memory();
+        let before = Heap::now();
+        assert_eq!(connection.large_input().capacity(), one.len());
+        let taken = before.owned();
+        assert!(taken > one.len() as isize + 1000, "{role:?}: {taken} bytes");
+        let buffer = connection.take_input();
+        assert!(taken - buffer.capacity() as isize <= SMALL, "{role:?}: {} of {taken}", buffer.capacity());
+    }
+}

@@ -109,9 +109,12 @@ impl Input {
     pub(crate) fn take(&mut self) -> BytesMut {
         if self.start < self.bytes.len() {
             self.bytes.advance(self.start);
+            self.gone += self.start;
         } else {
             self.bytes.clear();
         }
+        // What was cut off is given too, unless payloads share it: memory counts as what is seen of it.
+        let _ = self.bytes.try_reclaim(self.memory() - self.bytes.len());
         (self.gone, self.start, self.holder) = (0, 0, Holder::Caller);
         core::mem::take(&mut self.bytes)
     }
