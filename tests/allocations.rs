@@ -5,13 +5,14 @@
 mod heap;
 mod support;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use heap::Heap;
 use support::{connection, frame};
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 use taut::proto::handshake::{Accept, ServerHandshake};
 use taut::proto::{
     Agreement, Config, Connection, Deflate, Delivery, Event, EventRef, Kind, Message, MessageRef, Role,
+    release_thread_memory,
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -42,7 +43,10 @@ fn header(from: Role, opcode: OpCode, fin: bool, len: u64) -> Vec<u8> {
 
 /// One read, as a socket does it: into the room that there is.
 fn read<'a>(connection: &mut Connection, wire: &'a [u8]) -> &'a [u8] {
-    let input = connection.input();
+    read_into(connection.input(), wire)
+}
+
+fn read_into<'a>(input: &mut BytesMut, wire: &'a [u8]) -> &'a [u8] {
     let count = wire.len().min(input.capacity() - input.len());
     input.extend_from_slice(&wire[..count]);
     &wire[count..]
@@ -697,6 +701,8 @@ fn a_kept_small_message_does_not_pin_the_read_buffer() {
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Read,
+    /// Up to the end of a frame as large as the one before.
+    Ahead,
     Feed,
     /// The buffer is lent out around each read.
     Lend,
@@ -705,10 +711,10 @@ enum Way {
 /// Whatever lies beside a message in the buffer that it came in, keeping it costs at most four times its size.
 #[test]
 fn a_kept_message_pins_at_most_four_times_its_size() {
-    let ways = [Way::Read, Way::Feed, Way::Lend];
+    let ways = [Way::Read, Way::Ahead, Way::Feed, Way::Lend];
     let mut wrong = Vec::new();
     for (role, way) in ROLES.iter().flat_map(|&role| ways.map(|way| (role, way))) {
-        for small in [100, 1023, 1024, 1100, 4096, 5000, 16_000] {
+        for small in [100, 1023, 1024, 1100, 4096, 5000, 16_000, 16_384, 20_000] {
             for large in [0, 2000, 20_000, 40_000, 60_000, 62_000, 64_000] {
                 let wire = [
                     frame(role.peer(), true, OpCode::Binary, &vec![1; large]),
@@ -717,6 +723,7 @@ fn a_kept_message_pins_at_most_four_times_its_size() {
                 .concat();
                 let mut connection = connection(role, Config::new());
                 let mut kept = Vec::with_capacity(100);
+                release_thread_memory();
                 let before = Heap::now();
                 let mut bytes = 0;
                 for _ in 0..50 {
@@ -724,6 +731,7 @@ fn a_kept_message_pins_at_most_four_times_its_size() {
                     while !rest.is_empty() {
                         match way {
                             Way::Read => rest = read(&mut connection, rest),
+                            Way::Ahead => rest = read_into(connection.large_input(), rest),
                             Way::Feed => connection.feed(std::mem::take(&mut rest)),
                             Way::Lend => {
                                 let mut lent = connection.take_input();
@@ -735,6 +743,7 @@ fn a_kept_message_pins_at_most_four_times_its_size() {
                     }
                 }
                 drop(connection);
+                release_thread_memory();
                 let grown = before.owned();
                 if grown > bytes as isize * 4 + kept.len() as isize * SMALL {
                     let kept = kept.len();
@@ -746,4 +755,80 @@ fn a_kept_message_pins_at_most_four_times_its_size() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What comes behind a large frame is read to the end of as many frames of its size as may share a buffer.
+#[test]
+fn large_frames_are_read_to_their_ends_and_shared() {
+    for role in ROLES {
+        for (len, frames) in [(16 << 10, 3), (17_000, 3), (30_000, 2), (64 << 10, 1), (200 << 10, 1)] {
+            for (opcode, byte) in [(OpCode::Binary, 7), (OpCode::Text, b'x')] {
+                let one = frame(role.peer(), true, opcode, &vec![byte; len]);
+                let mut connection = connection(role, Config::new());
+                connection.feed(&one);
+                assert_eq!(take(&mut connection, false), 1);
+                for _ in 0..5 {
+                    let input = connection.large_input();
+                    assert_eq!((input.len(), input.capacity()), (0, frames * one.len()), "{role:?}, {len}");
+                    let memory = input.as_ptr().addr()..input.as_ptr().addr() + input.capacity();
+                    input.extend_from_slice(&one.repeat(frames));
+                    for _ in 0..frames {
+                        let Some(Event::Message(Message::Binary(payload))) =
+                            connection.next_event().unwrap().map(|event| match event {
+                                Event::Message(Message::Text(text)) => {
+                                    Event::Message(Message::Binary(text.into_bytes()))
+                                }
+                                other => other,
+                            })
+                        else {
+                            panic!("no message");
+                        };
+                        assert!(payload == vec![byte; len]);
+                        assert!(memory.contains(&payload.as_ptr().addr()), "{role:?}, {len}: a copy");
+                    }
+                }
+                connection.release();
+            }
+        }
+    }
+}
+
+/// The size that a peer's latest frame had makes room once; it neither outlives `release` nor exceeds its limit.
+#[test]
+fn room_for_large_frames_is_bounded_and_given_back() {
+    for role in ROLES {
+        let mut connection = connection(role, no_limits());
+        release_thread_memory();
+        let before = Heap::now();
+        connection.feed(&frame(role.peer(), true, OpCode::Binary, &vec![0; 5 << 20]));
+        assert_eq!(take(&mut connection, false), 1);
+        let room = connection.large_input().capacity();
+        assert_eq!(room, 2 << 20);
+        connection.release();
+        release_thread_memory();
+        assert!(before.owned() < SMALL, "{role:?}: {} bytes", before.owned());
+        // A small frame ends the expectation.
+        connection.feed(&frame(role.peer(), true, OpCode::Binary, &[0; 10]));
+        assert_eq!(take(&mut connection, false), 1);
+        assert!(connection.large_input().capacity() <= 64 << 10);
+    }
+}
+
+/// Memory counts as what is seen of it: what a read was not to fill comes along where the buffer is taken.
+#[test]
+fn a_buffer_that_is_taken_has_all_of_its_memory() {
+    for role in ROLES {
+        let mut connection = connection(role, Config::new());
+        release_thread_memory();
+        let one = frame(role.peer(), true, OpCode::Binary, &vec![0; 300_000]);
+        connection.feed(&one);
+        assert_eq!(take(&mut connection, false), 1);
+        release_thread_memory();
+        let before = Heap::now();
+        assert_eq!(connection.large_input().capacity(), one.len());
+        let taken = before.owned();
+        assert!(taken > one.len() as isize + 1000, "{role:?}: {taken} bytes");
+        let buffer = connection.take_input();
+        assert!(taken - buffer.capacity() as isize <= SMALL, "{role:?}: {} of {taken}", buffer.capacity());
+    }
 }

@@ -278,6 +278,37 @@ fn s8_1_texts_of_any_size_are_checked() {
     }
 }
 
+/// Reads into the connection's own memory, in pieces of any size, beside bytes that are fed.
+#[test]
+fn own_memory_gives_the_same_as_fed_bytes() {
+    let sizes = [16_384, 0, 5, 16_370, 65_536, 65_520, 70_000, 262_144, 200_000, 1, 300_000, 40_000, 16_384];
+    for step in [1_000, 16_388, 65_536, 100_000, usize::MAX] {
+        for count in 1..4 {
+            let payloads: Vec<Vec<u8>> =
+                sizes.iter().flat_map(|&len| vec![vec![len as u8 | 1; len]; count]).collect();
+            let wire: Vec<u8> = payloads
+                .iter()
+                .flat_map(|payload| frame(Role::Client, true, OpCode::Binary, payload))
+                .collect();
+            let mut own = connection(Role::Server, Config::new());
+            let (mut rest, mut came) = (&wire[..], Vec::new());
+            while !rest.is_empty() {
+                let input = own.large_input();
+                let room = input.capacity() - input.len();
+                assert!(room > 0);
+                let (read, behind) = rest.split_at(room.min(step).min(rest.len()));
+                input.extend_from_slice(read);
+                rest = behind;
+                while let Some(event) = own.next_event().unwrap() {
+                    let Event::Message(Message::Binary(payload)) = event else { panic!("{event:?}") };
+                    came.push(payload);
+                }
+            }
+            assert!(came == payloads, "{step}, {count}");
+        }
+    }
+}
+
 /// The loop of those who have one buffer for many connections, beside that of those who feed.
 #[test]
 fn lent_buffers_give_the_same_as_fed_bytes() {

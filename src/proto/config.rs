@@ -278,8 +278,10 @@ impl Config {
     /// A frame above this size is read into memory of its own, and the next one is expected to be as large: a
     /// thread's buffer would not hold two of them.
     pub(crate) const LARGE_FRAME: usize = 256 << 10;
+    /// Above this size, a frame that is read into memory of its own is expected to be followed by another as large.
+    pub(crate) const LEAST_AHEAD: usize = 16 << 10;
     /// The most room that is made for a frame before a byte of it came.
-    pub(crate) const MOST_AHEAD: usize = 2 << 20;
+    pub(crate) const MOST_AHEAD: u32 = 2 << 20;
     /// A kept payload may pin at most this many times its size of the buffer it came in.
     pub(crate) const MOST_PINNED: usize = 4;
 }

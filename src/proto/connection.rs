@@ -151,7 +151,8 @@ impl Connection {
         self.receiver.wants_own_input()
     }
 
-    /// As [`input`](Self::input), with room for a frame as large as the one before, up to 2 MiB. Who waits for bytes
+    /// As [`input`](Self::input), with room for a frame as large as the one before, up to 2 MiB, or for up to three that
+    /// are 64 KiB together, and not a byte more: owned messages from 16 KiB on are shares of it then. Who waits for bytes
     /// after that calls [`release`](Self::release), so that a connection that waits does not hold it.
     pub fn large_input(&mut self) -> &mut BytesMut {
         self.receiver.large_input()

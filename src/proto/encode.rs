@@ -4,10 +4,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER};
 use super::mask;
+use super::pool;
 
 #[inline]
 pub(crate) fn put_header(out: &mut Vec<u8>, header: &Header) {
@@ -42,7 +43,12 @@ pub(crate) fn close_body<'a>(body: Option<(u16, &str)>, room: &'a mut [u8; MAX_C
 
 /// The payload under its masking key: in its own memory if nobody shares it, else in a copy.
 pub(crate) fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
-    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    mask::apply(&mut payload, key, 0);
-    payload.freeze()
+    match payload.try_into_mut() {
+        Ok(mut payload) => {
+            mask::apply(&mut payload, key, 0);
+            payload.freeze()
+        }
+        Err(shared) if shared.len() >= pool::LARGE => pool::copy_large::<false>(&shared, Some(key)).0,
+        Err(shared) => pool::copy::<false>(&shared, Some(key)).0.into(),
+    }
 }

@@ -260,6 +260,18 @@ impl Header {
         }
     }
 
+    /// How long the header before so much payload is.
+    pub(crate) const fn len_of(len: u64, masked: bool) -> usize {
+        let length = if len <= MAX_7 {
+            2
+        } else if len <= MAX_16 {
+            4
+        } else {
+            10
+        };
+        if masked { length + 4 } else { length }
+    }
+
     /// Writes the header to the front of `out` and gives its length.
     #[inline]
     pub const fn encode(&self, out: &mut [u8; MAX_HEADER]) -> usize {

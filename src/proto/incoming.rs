@@ -145,9 +145,10 @@ impl Frame {
         Self { fin: header.fin, key: header.key, len: header.len, seen: 0 }
     }
 
-    /// The length of the payload, as far as memory can hold it.
+    /// The length of the whole frame, as far as memory can hold it.
     pub(crate) fn size(&self) -> usize {
-        usize::try_from(self.len).unwrap_or(usize::MAX)
+        let header = Header::len_of(self.len, self.key.is_some());
+        usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(header)
     }
 
     pub(crate) const fn is_done(&self) -> bool {

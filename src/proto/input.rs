@@ -18,13 +18,14 @@ use super::pool;
 /// The input of a connection. A parsed range stays where it is until the next byte comes in.
 pub(crate) struct Input {
     bytes: BytesMut,
-    /// How much of the memory of `bytes` lies before it: a `BytesMut` knows only what is behind its front.
+    /// How much of the memory of `bytes` lies outside of it: a `BytesMut` knows only what is between its front and the end
+    /// it was given.
     gone: usize,
     start: usize,
     /// How many bytes from `start` on are unmasked already: the beginning of a character in a chunk.
     unmasked: usize,
-    /// The size of the latest frame, if it was large: the next one is expected to be.
-    large: u32,
+    /// The size of the latest frame with its header: the next one is expected to be as large.
+    latest: u32,
     /// The room that the next read gets.
     room: u32,
     /// The least room that a read gets.
@@ -49,12 +50,48 @@ impl Input {
     pub(crate) fn new(bytes: BytesMut, config: &Config) -> Self {
         let read_size = config.read_size;
         let holder = Holder::Own;
-        Self { bytes, gone: 0, start: 0, unmasked: 0, large: 0, room: read_size, read_size, holder }
+        Self { bytes, gone: 0, start: 0, unmasked: 0, latest: 0, room: read_size, read_size, holder }
     }
 
     /// The buffer to read into, with room for at least as much as reads brought lately, and for `more`.
     pub(crate) fn buffer(&mut self, more: usize) -> &mut BytesMut {
         self.discard_parsed();
+        self.with_room(more)
+    }
+
+    /// The same, up to the end of a frame as large as the latest, if that was large, or of a few of them, behind the
+    /// `rest` of one: what is read ends where a frame does, so that no half of one has to move, and the memory is little
+    /// more than the frames.
+    pub(crate) fn buffer_ahead(&mut self, rest: usize) -> &mut BytesMut {
+        self.discard_parsed();
+        let (frame, len) = (self.latest.min(Config::MOST_AHEAD) as usize, self.bytes.len());
+        if frame <= len.max(Config::LEAST_AHEAD) {
+            return self.with_room(rest);
+        }
+        let most = (Config::MOST_READ / frame).clamp(1, Config::MOST_PINNED - 1);
+        let frames = match self.bytes.capacity().saturating_sub(rest) / frame {
+            0 => most,
+            there => there.min(most),
+        };
+        let size = rest + frames * frame;
+        if self.bytes.capacity() < size {
+            // One that comes in several reads is read on behind its beginning, in what is left of the memory.
+            let in_one = rest == 0 && frame <= Config::LARGE_FRAME;
+            self.move_to(if in_one {
+                pool::take_exact(size)
+            } else {
+                pool::take(size + Config::MOST_BEFORE)
+            });
+        }
+        let beyond = self.bytes.capacity() - size;
+        if beyond > 0 {
+            self.gone += beyond;
+            drop(self.bytes.split_off(size));
+        }
+        &mut self.bytes
+    }
+
+    fn with_room(&mut self, more: usize) -> &mut BytesMut {
         let room = (self.room as usize).max(more);
         if self.bytes.capacity() - self.bytes.len() < room {
             self.reserve(room);
@@ -72,9 +109,12 @@ impl Input {
     pub(crate) fn take(&mut self) -> BytesMut {
         if self.start < self.bytes.len() {
             self.bytes.advance(self.start);
+            self.gone += self.start;
         } else {
             self.bytes.clear();
         }
+        // What was cut off is given too, unless payloads share it: memory counts as what is seen of it.
+        let _ = self.bytes.try_reclaim(self.memory() - self.bytes.len());
         (self.gone, self.start, self.holder) = (0, 0, Holder::Caller);
         core::mem::take(&mut self.bytes)
     }
@@ -122,19 +162,15 @@ impl Input {
         matches!(self.holder, Holder::Own | Holder::Payload)
     }
 
-    /// Notes the size of a frame, for the room that the next one gets.
+    /// Notes the size of a frame with its header, for the room that the next one gets.
     #[inline]
     pub(crate) const fn note_frame(&mut self, size: usize) {
-        self.large = match size {
-            0..=Config::LARGE_FRAME => 0,
-            Config::MOST_AHEAD.. => Config::MOST_AHEAD as u32,
-            size => size as u32,
-        };
+        self.latest = if size > u32::MAX as usize { u32::MAX } else { size as u32 };
     }
 
-    /// The size of the frame before, if it was large: the next one is expected to be.
-    pub(crate) const fn expected(&self) -> usize {
-        self.large as usize
+    /// Whether the next frame is expected to take memory of its own, as the one before did.
+    pub(crate) const fn expects_large(&self) -> bool {
+        self.latest as usize > Config::LARGE_FRAME
     }
 
     /// Gives back memory that holds nothing, or far less than its size.
@@ -158,12 +194,12 @@ impl Input {
         range
     }
 
-    /// Takes a frame off the front as parsed, all of which is there; gives where its payload lies.
+    /// Takes a frame of less than 64 KiB off the front as parsed, all of which is there; gives where its payload lies.
     #[inline]
     pub(crate) fn consume_frame(&mut self, header: usize, len: usize) -> Range<usize> {
         let payload = self.start + header;
         self.start = payload + len;
-        self.note_frame(len);
+        self.latest = (header + len) as u32;
         payload..self.start
     }
 
@@ -213,7 +249,12 @@ impl Input {
         self.start = 0;
         self.unmasked = self.unmasked.saturating_sub(len);
         self.holder = Holder::Payload;
-        (self.bytes.split_to(len), size)
+        if len < self.bytes.len() {
+            return (self.bytes.split_to(len), size);
+        }
+        // With the memory behind it, in the place of another reference to it.
+        self.gone = 0;
+        (core::mem::take(&mut self.bytes), size)
     }
 
     /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.
@@ -263,18 +304,22 @@ impl Input {
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed >= pool::LARGE && needed > self.memory() {
-            let mut larger = pool::take(needed);
-            larger.extend_from_slice(&self.bytes);
-            self.drop_memory();
-            self.bytes = larger;
-            return;
+            return self.move_to(pool::take(needed));
         }
-        let capacity = self.bytes.capacity();
+        let (size, capacity, place) = (self.memory(), self.bytes.capacity(), self.bytes.as_ptr());
         self.bytes.reserve(more);
         if self.bytes.capacity() != capacity {
-            // Moved, to its front or to new memory.
-            self.gone = 0;
+            // Moved, to the front of its memory or to other, or else grown back to where it was cut.
+            let stayed = self.bytes.as_ptr() == place;
+            self.gone = if stayed { size.saturating_sub(self.bytes.capacity()) } else { 0 };
         }
+    }
+
+    /// Moves what is not parsed, the first that is here.
+    fn move_to(&mut self, mut larger: BytesMut) {
+        larger.extend_from_slice(&self.bytes);
+        self.drop_memory();
+        self.bytes = larger;
     }
 
     fn discard_parsed(&mut self) {

@@ -27,13 +27,13 @@ impl<F: FnMut() -> [u8; 4] + Send + Sync> MaskSource for F {
 #[inline(always)]
 pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     // RFC 6455 §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-j", "j = i MOD 4".
-    simd::xor(bytes, key, offset);
+    simd::xor::<false>(bytes, key, offset);
 }
 
 /// Appends `from`, masked, to `to`, in one pass.
 #[inline(always)]
 pub(crate) fn copy(from: &[u8], to: &mut Vec<u8>, key: [u8; 4]) {
-    simd::append(from, to, key);
+    simd::append::<false>(from, to, key);
 }
 
 #[cfg(test)]

@@ -147,8 +147,8 @@ impl Output {
             self.arena.extend_from_slice(&header);
             4
         };
-        if len <= simd::SHORT {
-            simd::append(payload, &mut self.arena, [0; 4]);
+        if len < simd::SHORT {
+            simd::append::<false>(payload, &mut self.arena, [0; 4]);
         } else {
             self.arena.extend_from_slice(payload);
         }

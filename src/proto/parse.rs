@@ -95,7 +95,7 @@ impl Receiver {
                 && self.config.delivery == Delivery::Whole
                 && let Some(len) = usize::try_from(header.len).ok().filter(|&len| len <= self.input.len())
             {
-                self.input.note_frame(len);
+                self.input.note_frame(length + len);
                 let range = self.input.consume(len);
                 return Ok(Step::Whole(Whole { kind: message.kind, key: header.key, range }));
             }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use self::kept::{put_arena, put_large, take_arena};
+use super::config::Config;
 use super::simd;
 
 /// An empty buffer with room for `room` bytes.
@@ -23,19 +24,25 @@ pub(crate) fn take(room: usize) -> BytesMut {
     })
 }
 
-/// One that was kept, if there is one of about that size.
-pub(crate) fn take_again(room: usize) -> Option<BytesMut> {
-    if room < LARGE { None } else { self::kept::take_large(room) }
+/// The same with little memory to spare.
+pub(crate) fn take_exact(room: usize) -> BytesMut {
+    let kept = if room < LARGE { None } else { self::kept::take_large(room, room + room / 8) };
+    kept.unwrap_or_else(|| BytesMut::with_capacity(room))
 }
 
-/// A copy, without its masking key; tells whether it is ASCII, if it had one.
+/// One that was kept, if there is one of about that size.
+pub(crate) fn take_again(room: usize) -> Option<BytesMut> {
+    if room < LARGE { None } else { self::kept::take_large(room, room.saturating_mul(Config::MOST_PINNED)) }
+}
+
+/// A copy, without its masking key; with `SEEN`, tells whether it is ASCII, if it had one.
 // A shared reference costs more than a small allocation: two atomic operations of 5 ns each. And a box becomes `Bytes` in
 // a few inlined moves; what a `Vec` becomes comes back from a call in halves, and is read as a whole: 10 ns.
 #[inline(always)]
-pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
+pub(crate) fn copy<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
     let mut copy = Vec::with_capacity(bytes.len());
     let is_ascii = match key {
-        Some(key) => simd::append(bytes, &mut copy, key),
+        Some(key) => simd::append::<SEEN>(bytes, &mut copy, key),
         None => {
             copy.extend_from_slice(bytes);
             false
@@ -45,11 +52,11 @@ pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
 }
 
 /// The same in memory that others had before: for [`LARGE`] payloads.
-pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> (Bytes, bool) {
+pub(crate) fn copy_large<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -> (Bytes, bool) {
     let mut copy = take(bytes.len());
     let size = copy.capacity();
     let is_ascii = match key {
-        Some(key) => simd::extend(&mut copy, bytes, key),
+        Some(key) => simd::extend::<SEEN>(&mut copy, bytes, key),
         None => {
             copy.extend_from_slice(bytes);
             false
@@ -74,7 +81,6 @@ pub(crate) const LARGE: usize = 32 << 10;
 mod kept {
     use core::cell::{Cell, RefCell};
 
-    use super::super::config::Config;
     use super::{BytesMut, LARGE, Vec};
 
     /// A place for outgoing frames. It is empty.
@@ -93,12 +99,12 @@ mod kept {
         }
     }
 
-    /// A large buffer whose last user is gone.
-    pub(super) fn take_large(room: usize) -> Option<BytesMut> {
+    /// A buffer of `room` to `most` bytes whose last user is gone.
+    pub(super) fn take_large(room: usize, most: usize) -> Option<BytesMut> {
         let taken = BUFFERS.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             let fits = |(size, buffer): &mut (usize, BytesMut)| {
-                *size >= room && *size / Config::MOST_PINNED <= room && buffer.try_reclaim(*size)
+                (room..=most).contains(size) && buffer.try_reclaim(*size)
             };
             let index = kept.iter_mut().position(fits)?;
             Some(kept.swap_remove(index).1)
@@ -155,7 +161,7 @@ mod kept {
 
     pub(crate) fn put_arena(_: Vec<u8>) {}
 
-    pub(super) const fn take_large(_: usize) -> Option<BytesMut> {
+    pub(super) const fn take_large(_: usize, _: usize) -> Option<BytesMut> {
         None
     }
 
@@ -189,7 +195,7 @@ mod tests {
         }
         put_large(BytesMut::with_capacity(100 << 20), 100 << 20);
         let mut kept = 0;
-        while kept::take_large(1 << 20).is_some() {
+        while kept::take_large(1 << 20, 1 << 20).is_some() {
             kept += 1;
         }
         assert_eq!(kept, 8);

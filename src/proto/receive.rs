@@ -90,26 +90,38 @@ impl Receiver {
 
     /// See [`Connection::input`](super::Connection::input).
     pub fn input(&mut self) -> &mut BytesMut {
-        // What the frame lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
-        let vouched = |payload: &Payload| payload.missing().min(payload.len()).min(Config::MOST_READ);
-        let more = self.payload.as_deref().map_or(0, vouched);
-        self.input_with(more)
+        if self.reads_tail() {
+            return self.tail();
+        }
+        let more = self.vouched();
+        self.input.buffer(more)
     }
 
     /// See [`Connection::large_input`](super::Connection::large_input).
     pub fn large_input(&mut self) -> &mut BytesMut {
-        self.input_with(self.input.expected())
+        if self.reads_tail() {
+            return self.tail();
+        }
+        let rest = self.vouched();
+        self.input.buffer_ahead(rest)
     }
 
-    fn input_with(&mut self, more: usize) -> &mut BytesMut {
-        match &mut self.payload {
-            Some(payload) if self.input.is_empty() && payload.wants_tail(&self.config) => {
-                // The tail there was is part of what can be had.
-                self.input.continue_in(BytesMut::new());
-                self.input.continue_in(payload.tail(&self.config))
-            }
-            _ => self.input.buffer(more),
-        }
+    /// What the frame under way lacks, as far as the bytes that came vouch for it: a header alone claims nothing.
+    fn vouched(&self) -> usize {
+        let vouched = |payload: &Payload| payload.missing().min(payload.len()).min(Config::MOST_READ);
+        self.payload.as_deref().map_or(0, vouched)
+    }
+
+    /// Whether the rest of a large frame is read right behind what came of it.
+    fn reads_tail(&self) -> bool {
+        self.input.is_empty()
+            && self.payload.as_deref().is_some_and(|payload| payload.wants_tail(&self.config))
+    }
+
+    fn tail(&mut self) -> &mut BytesMut {
+        // The tail there was is part of what can be had.
+        self.input.continue_in(BytesMut::new());
+        self.input.continue_in(self.payload.get_or_insert_default().tail(&self.config))
     }
 
     /// See [`Connection::feed`](super::Connection::feed).
@@ -211,7 +223,7 @@ impl Receiver {
     #[must_use]
     pub fn wants_own_input(&self) -> bool {
         let in_large = |payload: &Payload| payload.wants_tail(&self.config);
-        self.input.expected() > 0 || self.payload.as_deref().is_some_and(in_large)
+        self.input.expects_large() || self.payload.as_deref().is_some_and(in_large)
     }
 
     /// See [`Connection::lend_input`](super::Connection::lend_input).
@@ -325,7 +337,7 @@ impl Receiver {
         }
         let payload = self.input.at(range);
         match kind {
-            Kind::Binary => Ok(Message::Binary(pool::copy(payload, key).0.into())),
+            Kind::Binary => Ok(Message::Binary(pool::copy::<false>(payload, key).0.into())),
             Kind::Text => match Utf8Bytes::copy(payload, key) {
                 Ok(text) => Ok(Message::Text(text)),
                 Err(error) => Err(self.fail(error.into())),
@@ -342,7 +354,7 @@ impl Receiver {
     ) -> Result<Message, ProtocolError> {
         let payload = self.input.at(at);
         match kind {
-            Kind::Binary => Ok(Message::Binary(pool::copy_large(payload, key).0)),
+            Kind::Binary => Ok(Message::Binary(pool::copy_large::<false>(payload, key).0)),
             Kind::Text => match Utf8Bytes::copy_large(payload, key) {
                 Ok(text) => Ok(Message::Text(text)),
                 Err(error) => Err(self.fail(error.into())),

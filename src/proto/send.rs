@@ -108,16 +108,13 @@ impl Sender {
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         match message.data() {
-            Some((kind, payload)) if self.append_whole(kind, payload) => Ok(()),
+            Some((kind, payload)) if self.append_plain(kind, payload) => Ok(()),
             _ => self.send_other_ref(message),
         }
     }
 
     #[inline(never)]
     fn send_other_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
-        if message.data().is_some_and(|(kind, payload)| self.append_masked(kind, payload)) {
-            return Ok(());
-        }
         if let Some(kind) = self.refuses(&message) {
             return Err(SendError::new(kind, None));
         }

@@ -49,7 +49,7 @@ impl Receiver {
             self.whole_if(|receiver, len| len < pool::LARGE && !receiver.shares(len))?;
         let payload = self.input.at(range);
         match kind {
-            Kind::Binary => Some(Short::Binary(pool::copy(payload, key).0)),
+            Kind::Binary => Some(Short::Binary(pool::copy::<false>(payload, key).0)),
             Kind::Text => match utf8::copy(payload, key) {
                 Ok(text) => Some(Short::Text(text)),
                 Err(error) => {
@@ -96,8 +96,13 @@ impl Sender {
     /// Queues a copy of a short message as a frame of its own; false if it is another, or something refuses it.
     #[inline]
     pub(super) fn append_short(&mut self, kind: Kind, payload: &[u8]) -> bool {
-        payload.len() <= self.config.share_above as usize
-            && (self.append_whole(kind, payload) || self.append_masked(kind, payload))
+        payload.len() <= self.config.share_above as usize && self.append_plain(kind, payload)
+    }
+
+    /// The same without a limit for copies.
+    #[inline]
+    pub(super) fn append_plain(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        self.append_whole(kind, payload) || self.append_masked(kind, payload)
     }
 
     /// The same of a client.

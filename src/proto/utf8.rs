@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use super::config::Config;
 use super::pool;
 use super::simd;
+#[cfg(target_arch = "x86_64")]
+use super::utf8_vectors;
 
 /// Bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +113,7 @@ pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
-    check_wide(bytes)
+    checked(bytes, is_valid(bytes))
 }
 
 /// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
@@ -120,7 +122,7 @@ pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Er
     if bytes.len() > BLOCK {
         return unmask_blocks(bytes, key);
     }
-    if simd::xor(bytes, key, 0) {
+    if simd::xor::<true>(bytes, key, 0) {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
@@ -134,7 +136,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
     let mut valid = true;
     for start in (0..bytes.len()).step_by(BLOCK) {
         let end = bytes.len().min(start + BLOCK);
-        let is_ascii = simd::xor(&mut bytes[start..end], key, 0);
+        let is_ascii = simd::xor::<true>(&mut bytes[start..end], key, 0);
         let fresh = &bytes[checked..end];
         // What the last block ends with has no other to continue it.
         let whole = if end == bytes.len() { fresh.len() } else { whole_characters(fresh) };
@@ -152,7 +154,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
 /// A copy of a text that came in, without its masking key.
 #[inline(always)]
 pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8Error> {
-    let (text, is_ascii) = pool::copy(bytes, key);
+    let (text, is_ascii) = pool::copy::<true>(bytes, key);
     if !is_ascii {
         check_copy(bytes, &text, key)?;
     }
@@ -173,10 +175,6 @@ fn check_fresh(bytes: &[u8]) -> Result<&str, Utf8Error> {
     checked(bytes, valid)
 }
 
-fn check_wide(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    checked(bytes, is_valid(bytes))
-}
-
 /// `bytes` as the text that they are, if they are `valid`.
 #[inline(always)]
 fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
@@ -190,11 +188,15 @@ fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
 
 #[inline(always)]
 fn is_valid(bytes: &[u8]) -> bool {
-    simd::is_utf8(bytes).unwrap_or_else(|| is_valid_by_steps(bytes))
+    #[cfg(target_arch = "x86_64")]
+    if let Some(valid) = utf8_vectors::is_utf8(bytes) {
+        return valid;
+    }
+    is_valid_by_steps(bytes)
 }
 
-/// The same on processors without the vectors that `simd` asks for.
-#[inline(always)]
+/// The same on processors without the vectors of `utf8_vectors`.
+#[inline(never)]
 fn is_valid_by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
         return str::from_utf8(bytes).is_ok();
@@ -278,7 +280,9 @@ impl Gathered {
             self.reserve(more.min(len), limit);
         }
         let mut tail = self.bytes.split_off(len);
-        drop(tail.split_off(more.min(tail.capacity())));
+        if tail.capacity() > more {
+            drop(tail.split_off(more));
+        }
         tail
     }
 
@@ -425,9 +429,9 @@ impl Utf8Bytes {
 
     /// The same in memory for large ones.
     pub(crate) fn copy_large(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Self, Utf8Error> {
-        let (text, is_ascii) = pool::copy_large(bytes, key);
+        let (text, is_ascii) = pool::copy_large::<true>(bytes, key);
         if !is_ascii {
-            check_wide(&text)?;
+            check(&text)?;
         }
         // Invariant: as in `copy`.
         Ok(Self(text))

@@ -20,7 +20,7 @@ PANEL, PANEL_LEFT = 230, 62
 # The forms of taut that a plot tells apart; one that is not here is not drawn.
 FORMS = {"taut, borrowed": svg.GROUPS["ours"], "taut, owned": "#4aa3d0"}
 KERNELS = {"taut": svg.GROUPS["ours"], "taut, Validator": svg.GROUPS["ours"]}
-GROWTH = {**FORMS, "taut, owned, input()": "#9fd0e8"}
+GROWTH = {**FORMS, codec.SHARED: "#9fd0e8"}
 
 TITLES = {
     "messages": ("Messages in memory", ("receive", "send")),

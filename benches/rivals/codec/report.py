@@ -10,9 +10,6 @@ from harness.names import head, line, size_name
 from harness.ratio import interval
 
 OURS = ("taut", "bare", "memcpy")
-# Whose masking keys anybody can guess, which RFC 6455 §5.3 forbids: fast generators, the default of these or the one
-# that they are faster with.
-GUESSED = ("tokio-websockets", "wtx", "sockudo-ws")
 UNITS = {
     "bytes": "byte",
     "bytes of text": "byte",
@@ -73,13 +70,21 @@ def best(rows: list[dict]) -> Iterator[str]:
             for who in ours_in(here.values()):
                 yield line(who, *(ratio(found, who, rivals[size]) for size, found in here.items()))
             if role == "client" and work == "send":
-                yield line("taut, borrowed, beside keys nobody can guess", *map(unguessed, here.values()))
+                yield line("taut, borrowed, beside those who do the same", *map(copying, here.values()))
+                yield line("taut, in place, beside those who do the same", *map(spending, here.values()))
             yield line("best rival", *rivals.values())
 
 
-def unguessed(found: dict[str, list[float]]) -> str:
-    rivals = [who for who in rivals_in(found) if who not in GUESSED]
-    return ratio(found, "taut, borrowed", fastest(found, rivals))
+def copying(found: dict[str, list[float]]) -> str:
+    return beside_same(found, codec.BORROWED)
+
+
+def spending(found: dict[str, list[float]]) -> str:
+    return beside_same(found, codec.IN_PLACE)
+
+
+def beside_same(found: dict[str, list[float]], form: str) -> str:
+    return ratio(found, form, fastest(found, rivals_in(codec.same_work(found, form))))
 
 
 def fastest(found: dict[str, list[float]], of: list[str]) -> str:

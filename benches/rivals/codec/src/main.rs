@@ -42,7 +42,7 @@ fn command(words: &[&str]) -> Result<(), String> {
             let contestant = contestants.iter().find(|contestant| contestant.name == *name);
             let contestant = contestant.ok_or_else(|| format!("nobody is called {name}"))?;
             let work = [Work::Receive, Work::Send].into_iter().find(|known| known.name() == *work);
-            let work = work.filter(|work| work.is_done_by(contestant, case.role));
+            let work = work.filter(|work| work.is_done_by(contestant, &case));
             let work = work.ok_or_else(|| format!("{name} does not do that"))?;
             println!("{}", work.once(case, contestant, number(passes)?));
         }

@@ -37,11 +37,12 @@ impl Work {
         cases
     }
 
-    pub fn is_done_by(self, contestant: &Contestant, role: Role) -> bool {
-        match self {
-            Self::Receive => contestant.receive.is_some(),
-            Self::Send => contestant.send.is_some() && (role == Role::Client || contestant.serves),
-        }
+    pub fn is_done_by(self, contestant: &Contestant, case: &Case) -> bool {
+        (contestant.suits)(case)
+            && match self {
+                Self::Receive => contestant.receive.is_some(),
+                Self::Send => contestant.send.is_some() && (case.role == Role::Client || contestant.serves),
+            }
     }
 
     /// Verifies and measures all who do this work.
@@ -50,7 +51,7 @@ impl Work {
         let frames = case.frames(pass(case));
         let mut players = Vec::new();
         let mut told = Vec::new();
-        for contestant in contestants.iter().filter(|contestant| self.is_done_by(contestant, case.role)) {
+        for contestant in contestants.iter().filter(|contestant| self.is_done_by(contestant, &case)) {
             let (player, counts) = self.player(case, contestant, &payload, frames.clone());
             players.push(player);
             told.push(counts);

@@ -26,8 +26,10 @@ pub struct Contestant {
     pub gathers: bool,
     /// A client masks in the caller's buffer, which is spent then.
     pub in_place: bool,
-    /// Sends as a server too: what differs in a client's keys alone does not.
+    /// Sends as a server too: what differs in a client's masks alone does not.
     pub serves: bool,
+    /// Does this work at all.
+    pub suits: fn(&Case) -> bool,
 }
 
 /// Makes a connection over a transport, for one case.
@@ -59,7 +61,15 @@ impl Contestant {
     }
 
     const fn new(name: &'static str) -> Self {
-        Self { name, receive: None, send: None, gathers: true, in_place: false, serves: true }
+        Self {
+            name,
+            receive: None,
+            send: None,
+            gathers: true,
+            in_place: false,
+            serves: true,
+            suits: |_| true,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! taut's engine. A program with a buffer of its own lends it to the connection after each read, except while a large
 //! message goes on; one without reads into the connection's. Messages are borrowed or owned; sent
-//! from a slice, or given as `Bytes`.
+//! from a slice, given as `Bytes` that others have too, or as `Bytes` that are the caller's alone.
 
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::IoSlice;
@@ -8,7 +8,7 @@ use taut::RandomMasks;
 use taut::proto::{Config, Connection, Event, EventRef, MaskSource, Message, MessageRef, Utf8Bytes};
 
 use super::{Contestant, MOST_MESSAGE, Receive, Seen, Send, is_end};
-use crate::frames::{Case, Role};
+use crate::frames::{Case, Kind, Role};
 use crate::stream::{MOST, Memory};
 
 pub fn contestants() -> Vec<Contestant> {
@@ -25,11 +25,11 @@ pub fn contestants() -> Vec<Contestant> {
         },
         Contestant {
             receive: Some(|case, memory| Box::new(Receiving::<true, false>::new(case, memory))),
-            ..Contestant::new("taut, borrowed, input()")
+            ..Contestant::new("taut, borrowed, large_input()")
         },
         Contestant {
             receive: Some(|case, memory| Box::new(Receiving::<false, false>::new(case, memory))),
-            ..Contestant::new("taut, owned, input()")
+            ..Contestant::new("taut, owned, large_input()")
         },
         Contestant {
             // No keys for use: anybody can guess them. Some rivals take such.
@@ -38,6 +38,14 @@ pub fn contestants() -> Vec<Contestant> {
             }),
             serves: false,
             ..Contestant::new("taut, borrowed, fastrand")
+        },
+        Contestant {
+            send: Some(|case, memory| Box::new(Spending::new(case, memory))),
+            in_place: true,
+            serves: false,
+            // Text that was masked is none any more, so that its type does not come back; short payloads are copied.
+            suits: |case| case.kind == Kind::Binary && case.size > SHORT,
+            ..Contestant::new("taut, in place")
         },
     ]
 }
@@ -80,9 +88,7 @@ impl<const BORROWED: bool, const OWN_BUFFER: bool> Receiving<BORROWED, OWN_BUFFE
     }
 
     fn read(&mut self) {
-        if !OWN_BUFFER {
-            fill(&mut self.memory, self.connection.input());
-        } else if self.connection.wants_own_input() {
+        if !OWN_BUFFER || self.connection.wants_own_input() {
             fill(&mut self.memory, self.connection.large_input());
         } else {
             let mut buffer =
@@ -167,6 +173,34 @@ impl Send for Giving {
     }
 }
 
+/// Gives its only payload away, to be masked in place, and takes it back once it is written.
+struct Spending {
+    connection: Connection,
+    memory: Memory,
+    payload: Bytes,
+}
+
+impl Spending {
+    fn new(case: Case, memory: Memory) -> Self {
+        Self { connection: connection(case, RandomMasks::new()), memory, payload: case.payload().into() }
+    }
+}
+
+impl Send for Spending {
+    fn send(&mut self, count: usize) {
+        for _ in 0..count {
+            let payload = std::mem::take(&mut self.payload);
+            self.connection.send(Message::Binary(payload)).expect("the connection is open");
+            let output = self.connection.output();
+            let (Some(header), Some(payload), None) = (output.pop(), output.pop(), output.pop()) else {
+                panic!("a large payload is queued by reference, behind its header");
+            };
+            self.memory.put_all([&header[..], &payload[..]]);
+            self.payload = payload;
+        }
+    }
+}
+
 /// Writes at the end of a burst, and when much waits.
 #[inline]
 fn write(connection: &mut Connection, memory: &mut Memory, number: usize, count: usize) {
@@ -206,5 +240,7 @@ fn connection(case: Case, masks: impl MaskSource + 'static) -> Connection {
 
 /// Above this, a program writes before it goes on: more would only leave the cache again.
 const MUCH: usize = 64 << 10;
+/// Up to here, the default, payloads are copied.
+const SHORT: usize = 4 << 10;
 /// How many pieces one write takes.
 const SLICES: usize = 64;
