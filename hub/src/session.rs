@@ -163,7 +163,7 @@ impl Session {
         self.hub.store.open(own.clone(), Since::Last(0), Box::new(open)).await?;
         let Ok((epoch, seq)) = position.await else { return Ok(false) };
         // From here on the connection is found among the user's, so that who is barred after this question is closed.
-        if self.hub.store.is_barred(user.clone(), self.identity.token.clone()).await? {
+        if self.hub.is_barred(&self.identity).await? {
             self.hub.metrics.refuse(TokenError::Barred.code());
             close(&self.handle, close_code::BARRED, &TokenError::Barred.to_string());
             return Ok(false);
@@ -334,7 +334,7 @@ impl Session {
         let identity = verified.map_err(|error| Refused(error.code(), error.to_string()))?;
         let expires = identity.expires;
         self.handle.insert(identity.clone());
-        let barred = self.hub.store.is_barred(identity.user.clone(), identity.token.clone()).await;
+        let barred = self.hub.is_barred(&identity).await;
         if !matches!(barred, Ok(false)) {
             self.handle.insert((*self.identity).clone());
             return Err(match barred {

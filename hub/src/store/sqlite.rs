@@ -28,6 +28,8 @@ enum Work {
     Open(String, Since, Then, Answer<()>),
     SetDisabled(String, bool, Answer<()>),
     Revoke(String, u64, Answer<()>),
+    RevokeBefore(String, u64, Answer<()>),
+    ValidFrom(String, Answer<u64>),
     IsBarred(String, Option<String>, Answer<bool>),
     Close(Answer<()>),
 }
@@ -38,6 +40,7 @@ enum Done {
     Opened(Answer<()>, Fed),
     Set(Answer<()>),
     Asked(Answer<bool>, bool),
+    From(Answer<u64>, u64),
     Closed(Answer<()>),
 }
 
@@ -105,6 +108,14 @@ impl Store for Sqlite {
 
     fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>> {
         self.ask(move |answer| Work::Revoke(token, until, answer))
+    }
+
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        self.ask(move |answer| Work::RevokeBefore(user, time, answer))
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        self.ask(move |answer| Work::ValidFrom(user, answer))
     }
 
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
@@ -190,6 +201,7 @@ impl Writer {
                 }
                 Done::Set(answer) => drop(answer.send(Ok(()))),
                 Done::Asked(answer, barred) => drop(answer.send(Ok(barred))),
+                Done::From(answer, from) => drop(answer.send(Ok(from))),
                 Done::Closed(answer) => next = Next::Close(answer),
             }
         }
@@ -267,6 +279,21 @@ impl Work {
                 Ok(()) => Some(Done::Set(answer)),
                 Err(error) => refuse(answer, error.into()),
             },
+            Self::RevokeBefore(user, time, answer) => {
+                let statement = "INSERT INTO valid_from (user, time) VALUES (?1, ?2)
+                    ON CONFLICT (user) DO UPDATE SET time = max(time, excluded.time)";
+                match database.execute(statement, params![user, i64::try_from(time).unwrap_or(i64::MAX)]) {
+                    Ok(_) => Some(Done::Set(answer)),
+                    Err(error) => refuse(answer, error.into()),
+                }
+            }
+            Self::ValidFrom(user, answer) => {
+                let statement = "SELECT coalesce(max(time), 0) FROM valid_from WHERE user = ?1";
+                match database.query_row(statement, [user], |row| row.get::<_, i64>(0)) {
+                    Ok(from) => Some(Done::From(answer, from.cast_unsigned())),
+                    Err(error) => refuse(answer, error.into()),
+                }
+            }
             Self::IsBarred(user, token, answer) => {
                 let asked = database.query_row(
                     "SELECT EXISTS (SELECT 1 FROM disabled WHERE user = ?1)
@@ -495,6 +522,7 @@ const VERSION_1: &str = "
     UPDATE stream SET used = unixepoch(), bytes =
         (SELECT coalesce(sum(octet_length(body)), 0) FROM message WHERE message.stream = stream.number);
     CREATE TABLE era (only_one INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_one = 1), epoch TEXT NOT NULL) STRICT;
+    CREATE TABLE valid_from (user TEXT PRIMARY KEY, time INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";
 
