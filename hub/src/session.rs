@@ -2,16 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+mod page;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use taut::proto::handshake::Reject;
 use taut::server::{BoxError, Connection, Grant, Handle, Upgrade, unauthorized};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::page::page_of;
 use crate::auth::{Identity, TokenError};
 use crate::envelope::{Envelope, TO_ALL, inbox, is_room, is_user, object};
 use crate::hub::{Hub, Target, User, close, close_code};
@@ -33,18 +36,6 @@ struct Wanted {
 #[derive(Deserialize)]
 struct Credentials {
     token: String,
-}
-
-/// A page for a client. What messages say is written as it came: no value of `serde_json` can hold all of it.
-#[derive(Serialize)]
-struct Opened<'a> {
-    epoch: &'a str,
-    recovered: bool,
-    more: bool,
-    joined: bool,
-    messages: Vec<&'a Envelope>,
-    users: Vec<&'a str>,
-    total: usize,
 }
 
 /// Decides on a request: by the token that it has. Without one, the first message has to bring it.
@@ -421,21 +412,6 @@ fn joined(hub: &Hub, handle: &Handle, id: Option<&str>, stream: &str, page: &Pag
         None => page_of(hub, "join", id, stream, page, true),
     };
     let _ = handle.send_text(answer.to_json());
-}
-
-fn page_of(hub: &Hub, name: &str, id: Option<&str>, stream: &str, page: &Page, joined: bool) -> Envelope {
-    let (users, total) = hub.users_of(stream, MOST_LISTED);
-    let seq = page.messages.last().filter(|_| page.more).and_then(|last| last.seq).unwrap_or(page.seq);
-    let data = Opened {
-        epoch: &page.epoch,
-        recovered: page.recovered,
-        more: page.more,
-        joined,
-        messages: page.messages.iter().map(|message| &**message).collect(),
-        users: users.iter().map(|user| &**user).collect(),
-        total,
-    };
-    Envelope { seq: Some(seq), ..Envelope::new(name).answering(id).room(stream).data(&data) }
 }
 
 /// Whether a user has as many connections as one may have.
