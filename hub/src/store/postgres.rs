@@ -49,6 +49,8 @@ pub struct Place {
     pub ca_file: Option<PathBuf>,
     /// How many entries the feed has. A node that is away for more has its clients recover.
     pub feed: usize,
+    /// How many bytes they have, as for their number.
+    pub feed_bytes: usize,
     /// How long a stream is kept after its last message.
     pub keep: Duration,
 }

@@ -22,6 +22,7 @@ macro_rules! of_many_nodes {
             users_of_a_node_that_dies_leave
             whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said
             a_page_is_bounded_and_says_where_to_go_on
+            a_stream_is_bounded_by_its_bytes
         }
     };
     ($behind:ty: $($name:ident)*) => {
@@ -304,6 +305,12 @@ pub(crate) async fn a_page_is_bounded_and_says_where_to_go_on<B: Behind>() {
     let behind = B::start().await;
     let node = node(&behind, &[]).await;
     support::data::a_page_is_bounded_and_says_where_to_go_on(&node).await;
+}
+
+pub(crate) async fn a_stream_is_bounded_by_its_bytes<B: Behind>() {
+    let behind = B::start().await;
+    let node = node(&behind, &[("history.bytes", "20000")]).await;
+    support::data::a_stream_is_bounded_by_its_bytes(&node).await;
 }
 
 pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {
