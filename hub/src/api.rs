@@ -34,7 +34,7 @@ use crate::config::Secret;
 use crate::envelope::{Envelope, TO_ALL, is_id, is_room, is_user, readable_data};
 use crate::hub::{Hub, Target, close_code};
 use crate::pages;
-use crate::store::can_expire;
+use crate::store::{can_be_issued, can_expire, now};
 pub use error::ApiError;
 pub(crate) use listen::serve;
 
@@ -89,6 +89,7 @@ pub fn router(api: Arc<Api>, port: u16) -> Router {
         .route("/ws/disable", post(disable))
         .route("/ws/enable", post(enable))
         .route("/ws/revoke", post(revoke))
+        .route("/ws/revoke_before", post(revoke_before))
         .route("/metrics", get(metrics))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
@@ -142,6 +143,13 @@ impl Named {
     fn of_a_user(self) -> Result<Self, ApiError> {
         if is_user(&self.user_id) { Ok(self) } else { Err(ApiError::invalid("user_id names no user")) }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokedBefore {
+    user_id: String,
+    time: Option<u64>,
 }
 
 /// A part of a list, by name.
@@ -353,6 +361,21 @@ async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answ
     api.hub.store.revoke(revoked.token_id.clone(), revoked.until).await?;
     tracing::info!(token_id = revoked.token_id, until = revoked.until, "a token was taken back by the API");
     tell(&api.hub, News::Revoked(revoked.token_id)).await
+}
+
+async fn revoke_before(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
+    let RevokedBefore { user_id: user, time } = read(body)?;
+    if !is_user(&user) {
+        return Err(ApiError::invalid("user_id names no user"));
+    }
+    // Those of this second as well.
+    let time = time.unwrap_or_else(|| now() + 1);
+    if !can_be_issued(time) {
+        return Err(ApiError::invalid("time is in seconds since 1970, and not in the future"));
+    }
+    api.hub.store.revoke_before(user.clone(), time).await?;
+    tracing::info!(user, time, "tokens of a user were taken back by the API");
+    tell(&api.hub, News::RevokedBefore { user, time }).await
 }
 
 async fn metrics(State(api): Shared) -> impl IntoResponse {

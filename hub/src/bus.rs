@@ -35,6 +35,13 @@ pub enum News {
     },
     /// All connections by a token are to end.
     Revoked(String),
+    /// All connections of a user are to end whose tokens were issued before a time.
+    RevokedBefore {
+        /// The user.
+        user: String,
+        /// The time, in seconds since 1970.
+        time: u64,
+    },
     /// A node lives.
     Alive {
         /// Which.

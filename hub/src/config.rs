@@ -81,6 +81,8 @@ pub struct Config {
     pub postgres_ca_file: Option<PathBuf>,
     /// How many entries its feed has.
     pub postgres_feed: usize,
+    /// How many bytes they have.
+    pub postgres_feed_bytes: usize,
 }
 
 /// A setting that cannot be.
@@ -142,6 +144,7 @@ impl Config {
             postgres_connections: 8,
             postgres_ca_file: None,
             postgres_feed: 100_000,
+            postgres_feed_bytes: 256 << 20,
         }
     }
 
@@ -215,7 +218,7 @@ impl Config {
     /// | `clients.read_rate` | how often a user may come, join, read a history, ask for presence or refresh, a second and at once: more waits | `100/1000` |
     /// | `history.database` | a file of SQLite, or `none` for memory | `none` |
     /// | `history.messages` | how many are kept of each stream | `1000` |
-    /// | `history.bytes` | how many bytes are kept of each stream but by PostgreSQL; the last message always is | `4194304` |
+    /// | `history.bytes` | how many bytes are kept of each stream; the last message always is | `4194304` |
     /// | `history.streams` | how many streams memory and SQLite remember | `10000` |
     /// | `history.memory` | how many bytes of all streams memory holds: then those go that were used least recently | `268435456` |
     /// | `history.keep` | how long a stream is kept after its last message, but in memory | `168h` |
@@ -223,7 +226,7 @@ impl Config {
     /// | `postgresql.schema` | of its tables, made if there is none | `taut` |
     /// | `postgresql.connections` | how many a node has at most, beside one that listens | `8` |
     /// | `postgresql.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
-    /// | `postgresql.feed` | as `redis.feed` | `100000` |
+    /// | `postgresql.feed`, `postgresql.feed_bytes` | as `redis.feed`, `redis.feed_bytes` | `100000`, `268435456` |
     /// | `redis.url` | `redis://…`, or `rediss://…` for TLS: the nodes that have it are one hub; `REDIS_URL` sets it, too | none |
     /// | `redis.ca_file` | PEM: who may have issued its certificate | whom the system trusts |
     /// | `redis.node_timeout` | a node that was not heard of for so long, by either, is gone, and its users with it | `15s` |
@@ -308,6 +311,7 @@ impl Config {
             "postgresql.connections" => self.postgres_connections = number()?,
             "postgresql.ca_file" => self.postgres_ca_file = Some(text.into()),
             "postgresql.feed" => self.postgres_feed = number()?,
+            "postgresql.feed_bytes" => self.postgres_feed_bytes = number()?,
             "redis.url" => {
                 if !REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
                     return Err(wrong("an address that begins with redis://, or with rediss:// for TLS"));
@@ -352,6 +356,7 @@ impl Config {
             connections: self.postgres_connections,
             ca_file: self.postgres_ca_file.clone(),
             feed: self.postgres_feed,
+            feed_bytes: self.postgres_feed_bytes,
             keep: self.keep,
         })
     }

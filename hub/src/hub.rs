@@ -167,6 +167,15 @@ impl Hub {
         }
     }
 
+    /// Whether a user is barred, or the token was taken back.
+    pub(crate) async fn is_barred(&self, identity: &Identity) -> Result<bool, StoreError> {
+        if self.store.is_barred(identity.user.clone(), identity.token.clone()).await? {
+            return Ok(true);
+        }
+        // Without tokens there is nothing else to take back.
+        Ok(self.verifier.is_some() && !identity.is_from(self.store.valid_from(identity.user.clone()).await?))
+    }
+
     /// Whether what is stored reaches those who are here. Once it does not, it never will again: the program has to
     /// start anew.
     #[must_use]
@@ -214,6 +223,13 @@ impl Hub {
             News::Disconnect { user, code, reason } => {
                 for connection in self.connections(&user).iter() {
                     close(connection, code, &reason);
+                }
+            }
+            News::RevokedBefore { user, time } => {
+                for connection in self.connections(&user).iter() {
+                    if connection.get::<Identity>().is_some_and(|identity| !identity.is_from(time)) {
+                        close(connection, close_code::BARRED, &TokenError::Barred.to_string());
+                    }
                 }
             }
             News::Revoked(token) => {

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod page;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use taut::proto::CloseCode;
 use taut::proto::handshake::Reject;
@@ -13,6 +15,7 @@ use taut::server::{BoxError, Connection, Grant, Handle, Upgrade, unauthorized};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::page::page_of;
 use crate::auth::{Identity, TokenError};
 use crate::envelope::{Envelope, TO_ALL, inbox, is_room, is_user, object};
 use crate::hub::{Hub, Target, User, close, close_code};
@@ -34,18 +37,6 @@ struct Wanted {
 #[derive(Deserialize)]
 struct Credentials {
     token: String,
-}
-
-/// A page for a client. What messages say is written as it came: no value of `serde_json` can hold all of it.
-#[derive(Serialize)]
-struct Opened<'a> {
-    epoch: &'a str,
-    recovered: bool,
-    more: bool,
-    joined: bool,
-    messages: Vec<&'a Envelope>,
-    users: Vec<&'a str>,
-    total: usize,
 }
 
 /// Decides on a request: by the token that it has. Without one, the first message has to bring it.
@@ -172,7 +163,7 @@ impl Session {
         self.hub.store.open(own.clone(), Since::Last(0), Box::new(open)).await?;
         let Ok((epoch, seq)) = position.await else { return Ok(false) };
         // From here on the connection is found among the user's, so that who is barred after this question is closed.
-        if self.hub.store.is_barred(user.clone(), self.identity.token.clone()).await? {
+        if self.hub.is_barred(&self.identity).await? {
             self.hub.metrics.refuse(TokenError::Barred.code());
             tracing::info!(address = %self.handle.address(), error = %TokenError::Barred, "refused");
             close(&self.handle, close_code::BARRED, &TokenError::Barred.to_string());
@@ -347,7 +338,7 @@ impl Session {
         })?;
         let expires = identity.expires;
         self.handle.insert(identity.clone());
-        let barred = self.hub.store.is_barred(identity.user.clone(), identity.token.clone()).await;
+        let barred = self.hub.is_barred(&identity).await;
         if !matches!(barred, Ok(false)) {
             self.handle.insert((*self.identity).clone());
             return Err(match barred {
@@ -434,21 +425,6 @@ fn joined(hub: &Hub, handle: &Handle, id: Option<&str>, stream: &str, page: &Pag
         None => page_of(hub, "join", id, stream, page, true),
     };
     let _ = handle.send_text(answer.to_json());
-}
-
-fn page_of(hub: &Hub, name: &str, id: Option<&str>, stream: &str, page: &Page, joined: bool) -> Envelope {
-    let (users, total) = hub.users_of(stream, MOST_LISTED);
-    let seq = page.messages.last().filter(|_| page.more).and_then(|last| last.seq).unwrap_or(page.seq);
-    let data = Opened {
-        epoch: &page.epoch,
-        recovered: page.recovered,
-        more: page.more,
-        joined,
-        messages: page.messages.iter().map(|message| &**message).collect(),
-        users: users.iter().map(|user| &**user).collect(),
-        total,
-    };
-    Envelope { seq: Some(seq), ..Envelope::new(name).answering(id).room(stream).data(&data) }
 }
 
 /// Whether a user has as many connections as one may have.

@@ -186,6 +186,7 @@ async fn answers_are_as_the_document_says() {
         "DirectMessage": { "to_user_id": "bob" },
         "User": { "user_id": "bob" },
         "Revocation": { "token_id": "t", "until": now() },
+        "RevocationBefore": { "user_id": "bob", "time": 1 },
     });
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

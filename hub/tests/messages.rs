@@ -326,6 +326,44 @@ async fn what_is_sent_is_bounded() {
 }
 
 #[tokio::test]
+async fn tokens_of_a_user_are_taken_back_together() {
+    let hub = hub_with_secret(&[]).await;
+    let issued = |user: &str, at: Value| {
+        let mut claims = claims(user);
+        claims["iat"] = at;
+        token(claims)
+    };
+    let come = async |token: &str| Peer::connect(&hub, &format!("?token={token}"), &[]).await.unwrap();
+    let tokens =
+        [issued("ana", json!(now() - 100)), issued("ana", Value::Null), issued("ana", json!(now() - 10))];
+    let [mut old, mut silent, mut new] =
+        [come(&tokens[0]).await, come(&tokens[1]).await, come(&tokens[2]).await];
+    let mut bob = come(&issued("bob", Value::Null)).await;
+    for peer in [&mut old, &mut silent, &mut new, &mut bob] {
+        peer.next("system_message").await;
+    }
+    let revoke = async |time: Value| {
+        let body = json!({ "user_id": "ana", "time": time });
+        api(&hub, "POST", "/ws/revoke_before", body).await.0
+    };
+    assert_eq!(revoke(json!(now() * 1000)).await, 400);
+    assert_eq!(revoke(json!(now() - 50)).await, 200);
+    for (peer, token) in [(&mut old, &tokens[0]), (&mut silent, &tokens[1])] {
+        assert_eq!(peer.end().await, 4403);
+        assert_eq!(come(token).await.end().await, 4403);
+    }
+    let refresh = json!({ "id": "f", "message_type": "refresh", "data": { "token": tokens[0] } });
+    assert_eq!(new.ask(refresh).await["data"]["code"], "token_revoked");
+    for peer in [&mut new, &mut bob, &mut come(&tokens[2]).await] {
+        assert_eq!(peer.ask(json!({ "id": "p", "message_type": "ping" })).await["message_type"], "pong");
+    }
+    assert_eq!(revoke(Value::Null).await, 200);
+    assert_eq!(new.end().await, 4403);
+    assert_eq!(come(&tokens[2]).await.end().await, 4403);
+    assert_eq!(bob.ask(json!({ "id": "p", "message_type": "ping" })).await["message_type"], "pong");
+}
+
+#[tokio::test]
 async fn a_time_at_which_no_token_ends_is_refused() {
     let hub = hub(&[DEVELOPMENT]).await;
     for (until, status) in [(0, 400), (now() * 1000, 400), (now() + 60, 200)] {

@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::{Value, json};
 use support::postgres::PostgresServer;
 use support::program::{Behind, RedisServer};
-use support::{Peer, Scratch, try_hub};
+use support::{Peer, Scratch, data, try_hub};
 
 nodes::of_many_nodes!(PostgresServer);
 
@@ -98,6 +98,36 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let messages = page["data"]["messages"].as_array().unwrap();
     let ids: Vec<_> = messages.iter().map(|message| message["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["one", "two"]);
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: .ci/run tests"]
+async fn the_feed_is_bounded_by_entries_and_by_bytes() {
+    let postgres = PostgresServer::start().await;
+    let bounds = [("postgresql.feed_bytes", "200000"), ("postgresql.feed", "100")];
+    let node = node(&postgres, &bounds).await;
+    let mut ana = Peer::guest(&node, "ana").await;
+    ana.ask(join("j", Value::Null)).await;
+    data::say(&mut ana, 60, 10_000).await;
+    // What is counted, what there is, and that it is as much as it may be.
+    let holds = "DO $$ DECLARE there bigint; entries bigint; BEGIN
+        SELECT sum(octet_length(body)), count(*) INTO there, entries FROM taut.feed;
+        ASSERT there = (SELECT bytes FROM taut.head) AND there BETWEEN 150000 AND 200000, there;
+        ASSERT (SELECT min(number) FROM taut.feed) = (SELECT oldest FROM taut.head);
+        ASSERT (SELECT bytes FROM taut.stream WHERE name = 'r') = (SELECT sum(octet_length(body)) FROM taut.message);
+    END $$";
+    postgres.command(holds).await;
+    for number in 0..200 {
+        assert_eq!(ana.ask(text(&format!("short {number}"))).await["message_type"], "ack");
+    }
+    postgres.command("DO $$ BEGIN ASSERT (SELECT count(*) FROM taut.feed) = 100; END $$").await;
+    // Counted wrongly, it is trimmed once, and counted anew.
+    postgres.command("UPDATE taut.head SET bytes = 1000000").await;
+    for number in 0..10 {
+        assert_eq!(ana.ask(text(&format!("again {number}"))).await["message_type"], "ack");
+    }
+    let anew = "DO $$ BEGIN ASSERT (SELECT count(*) FROM taut.feed) BETWEEN 5 AND 15; END $$";
+    postgres.command(anew).await;
 }
 
 #[tokio::test]

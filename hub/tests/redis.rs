@@ -70,13 +70,6 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: .ci/run tests"]
-async fn a_stream_is_bounded_by_its_bytes() {
-    let redis = RedisServer::start(true).await;
-    data::a_stream_is_bounded_by_its_bytes(&node(&redis, &[("history.bytes", "20000")]).await).await;
-}
-
-#[tokio::test]
-#[ignore = "needs redis-server: .ci/run tests"]
 async fn redis_reads_no_more_than_a_page_has() {
     let redis = RedisServer::start(true).await;
     let node = node(&redis, &[]).await;

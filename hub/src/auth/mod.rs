@@ -69,6 +69,8 @@ pub struct Identity {
     pub expires: Option<u64>,
     /// `jti`, by which it can be revoked.
     pub token: Option<String>,
+    /// `iat`, in seconds since 1970: tokens of before a time can be revoked together.
+    pub issued: Option<u64>,
     /// `rooms`: those that the user may join. `None` for all.
     pub rooms: Option<Vec<String>>,
     /// `broadcast`: whether the user may speak to all.
@@ -138,6 +140,9 @@ struct Claims {
     /// RFC 7519 §2: "non-integer values can be represented".
     exp: f64,
     jti: Option<String>,
+    /// Looked at where it is a number.
+    #[serde(default)]
+    iat: serde_json::Value,
     rooms: Option<Vec<String>>,
     #[serde(default)]
     broadcast: bool,
@@ -208,6 +213,8 @@ impl Verifier {
             // The moment at which it is not taken any more.
             expires: Some(whole_seconds(claims.exp).saturating_add(self.rules.leeway.as_secs())),
             token: claims.jti,
+            // What is too small or too large is as early or late as can be.
+            issued: claims.iat.as_f64().map(|issued| issued as u64),
             rooms: claims.rooms,
             may_broadcast: claims.broadcast,
         })
@@ -218,7 +225,13 @@ impl Identity {
     /// Whoever says so, in development.
     #[must_use]
     pub fn guest(user: String) -> Self {
-        Self { user, expires: None, token: None, rooms: None, may_broadcast: true }
+        Self { user, expires: None, token: None, issued: None, rooms: None, may_broadcast: true }
+    }
+
+    /// Whether the token was issued then (seconds since 1970) or later. One that does not say when was issued long ago.
+    #[must_use]
+    pub fn is_from(&self, time: u64) -> bool {
+        self.issued.unwrap_or(0) >= time
     }
 
     /// Whether the user may join this room.

@@ -29,6 +29,7 @@ struct State {
     uses: u64,
     disabled: HashSet<String>,
     revoked: HashMap<String, u64>,
+    valid_from: HashMap<String, u64>,
 }
 
 struct Stream {
@@ -52,6 +53,7 @@ impl Memory {
             uses: 0,
             disabled: HashSet::new(),
             revoked: HashMap::new(),
+            valid_from: HashMap::new(),
         };
         Self { feed, limits, state: Mutex::new(state) }
     }
@@ -107,6 +109,19 @@ impl Store for Memory {
             *kept = until.max(*kept);
             Ok(())
         })
+    }
+
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut state = self.state();
+            let kept = state.valid_from.entry(user).or_default();
+            *kept = time.max(*kept);
+            Ok(())
+        })
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(self.state().valid_from.get(&user).copied().unwrap_or_default()) })
     }
 
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {

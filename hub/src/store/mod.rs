@@ -40,6 +40,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// longer. An earlier time takes nothing away from a later one.
     fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>>;
 
+    /// Takes all tokens of a user back that were issued before a time (seconds since 1970). An earlier time takes nothing away
+    /// from a later one.
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>>;
+
+    /// From when on the tokens of a user have to be issued; zero if all are good.
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>>;
+
     /// Whether a user is barred, or a token was taken back.
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>>;
 
@@ -184,8 +191,14 @@ pub(crate) fn can_expire(until: u64) -> bool {
     (now.saturating_sub(SLACK)..=now.saturating_add(LONGEST_REVOKED)).contains(&until)
 }
 
+/// Whether tokens of before this (seconds since 1970) can be there: it is not in milliseconds, nor so late that nobody gets
+/// another one.
+pub(crate) fn can_be_issued(before: u64) -> bool {
+    before <= now().saturating_add(SLACK)
+}
+
 /// In seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -279,6 +292,22 @@ mod tests {
             for (token, is_barred) in [("within", true), ("later", true), ("gone", false)] {
                 let barred = store.is_barred("ana".to_owned(), Some(token.to_owned())).await.unwrap();
                 assert_eq!(barred, is_barred, "{token} {store:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_of_before_a_time_are_taken_back_and_the_latest_time_counts() {
+        let limits = Limits { messages: 1, bytes: 1, streams: 1, memory: 1, page: 1, page_bytes: 1 };
+        let (feed, _fed) = mpsc::channel(1);
+        let sqlite = Sqlite::open_file(Path::new(":memory:"), feed.clone(), limits, Duration::from_secs(1));
+        let stores: [Box<dyn Store>; 2] = [Box::new(Memory::new(feed, limits)), Box::new(sqlite.unwrap())];
+        for store in stores {
+            for time in [5, 7, 6] {
+                store.revoke_before("ana".to_owned(), time).await.unwrap();
+            }
+            for (user, from) in [("ana", 7), ("bob", 0)] {
+                assert_eq!(store.valid_from(user.to_owned()).await.unwrap(), from, "{store:?}");
             }
         }
     }

@@ -50,6 +50,8 @@ pub struct Place {
     pub ca_file: Option<PathBuf>,
     /// How many entries the feed has. A node that is away for more has its clients recover.
     pub feed: usize,
+    /// How many bytes they have, as for their number.
+    pub feed_bytes: usize,
     /// How long a stream is kept after its last message.
     pub keep: Duration,
 }
@@ -184,6 +186,23 @@ impl Store for Postgres {
         })
     }
 
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let time = i64::try_from(time).unwrap_or(i64::MAX);
+            self.shared.database.query(REVOKE_BEFORE, &[&user, &time]).await?;
+            Ok(())
+        })
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let rows =
+                self.shared.database.query("SELECT time FROM valid_from WHERE name = $1", &[&user]).await?;
+            let Some(row) = rows.first() else { return Ok(0) };
+            Ok(row.try_get::<_, i64>(0).map_err(Fault::Database)?.cast_unsigned())
+        })
+    }
+
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
         Box::pin(async move {
             let rows = self.shared.database.query(IS_BARRED, &[&user, &token]).await?;
@@ -291,6 +310,11 @@ const MAKE: &str = "INSERT INTO stream (name) VALUES ($1) ON CONFLICT DO NOTHING
 const REVOKE: &str = "
     INSERT INTO revoked (token, until) VALUES ($1, $2)
         ON CONFLICT (token) DO UPDATE SET until = greatest(revoked.until, $2)
+";
+
+const REVOKE_BEFORE: &str = "
+    INSERT INTO valid_from (name, time) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET time = greatest(valid_from.time, $2)
 ";
 
 const IS_BARRED: &str = "

@@ -78,6 +78,7 @@ struct Scripts {
     tell: Script,
     look: Script,
     revoke: Script,
+    revoke_before: Script,
 }
 
 /// A stream that is to be opened in the order of the feed.
@@ -236,6 +237,21 @@ impl Store for Redis {
         })
     }
 
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut script = self.shared.scripts.revoke_before.key(self.shared.key("valid_from", ""));
+            Ok(self.shared.invoke(script.arg(user).arg(time)).await?)
+        })
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let from: Option<u64> =
+                self.shared.ask(redis::cmd("HGET").arg(self.shared.key("valid_from", "")).arg(user)).await?;
+            Ok(from.unwrap_or_default())
+        })
+    }
+
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
         Box::pin(async move {
             let disabled = self.shared.key("disabled", "");
@@ -298,6 +314,7 @@ impl Scripts {
             tell: script(include_str!("redis/tell.lua")),
             look: script(include_str!("redis/look.lua")),
             revoke: Script::new(include_str!("redis/revoke.lua")),
+            revoke_before: Script::new(include_str!("redis/revoke_before.lua")),
         }
     }
 }

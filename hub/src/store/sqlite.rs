@@ -2,17 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+mod stream;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
-use super::{Appended, Fed, Feed, Limits, Page, Running, SLACK, Since, Store, StoreError, Then, now};
+use self::stream::{append_whole, epoch, open};
+use super::{Appended, Fed, Feed, Limits, Running, SLACK, Since, Store, StoreError, Then, now};
 use crate::envelope::Envelope;
 
 /// A store in a file.
@@ -28,6 +30,8 @@ enum Work {
     Open(String, Since, Then, Answer<()>),
     SetDisabled(String, bool, Answer<()>),
     Revoke(String, u64, Answer<()>),
+    RevokeBefore(String, u64, Answer<()>),
+    ValidFrom(String, Answer<u64>),
     IsBarred(String, Option<String>, Answer<bool>),
     Close(Answer<()>),
 }
@@ -38,6 +42,7 @@ enum Done {
     Opened(Answer<()>, Fed),
     Set(Answer<()>),
     Asked(Answer<bool>, bool),
+    From(Answer<u64>, u64),
     Closed(Answer<()>),
 }
 
@@ -105,6 +110,14 @@ impl Store for Sqlite {
 
     fn revoke(&self, token: String, until: u64) -> Running<'_, Result<(), StoreError>> {
         self.ask(move |answer| Work::Revoke(token, until, answer))
+    }
+
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        self.ask(move |answer| Work::RevokeBefore(user, time, answer))
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        self.ask(move |answer| Work::ValidFrom(user, answer))
     }
 
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
@@ -190,6 +203,7 @@ impl Writer {
                 }
                 Done::Set(answer) => drop(answer.send(Ok(()))),
                 Done::Asked(answer, barred) => drop(answer.send(Ok(barred))),
+                Done::From(answer, from) => drop(answer.send(Ok(from))),
                 Done::Closed(answer) => next = Next::Close(answer),
             }
         }
@@ -267,6 +281,21 @@ impl Work {
                 Ok(()) => Some(Done::Set(answer)),
                 Err(error) => refuse(answer, error.into()),
             },
+            Self::RevokeBefore(user, time, answer) => {
+                let statement = "INSERT INTO valid_from (user, time) VALUES (?1, ?2)
+                    ON CONFLICT (user) DO UPDATE SET time = max(time, excluded.time)";
+                match database.execute(statement, params![user, i64::try_from(time).unwrap_or(i64::MAX)]) {
+                    Ok(_) => Some(Done::Set(answer)),
+                    Err(error) => refuse(answer, error.into()),
+                }
+            }
+            Self::ValidFrom(user, answer) => {
+                let statement = "SELECT coalesce(max(time), 0) FROM valid_from WHERE user = ?1";
+                match database.query_row(statement, [user], |row| row.get::<_, i64>(0)) {
+                    Ok(from) => Some(Done::From(answer, from.cast_unsigned())),
+                    Err(error) => refuse(answer, error.into()),
+                }
+            }
             Self::IsBarred(user, token, answer) => {
                 let asked = database.query_row(
                     "SELECT EXISTS (SELECT 1 FROM disabled WHERE user = ?1)
@@ -282,143 +311,6 @@ impl Work {
             Self::Close(answer) => Some(Done::Closed(answer)),
         }
     }
-}
-
-/// As [`append`], all of it or nothing: what is kept and fed to nobody would be missed.
-fn append_whole(
-    database: &Connection,
-    name: &str,
-    message: Envelope,
-    limits: &Limits,
-) -> Result<(Appended, Option<Envelope>), StoreError> {
-    database.prepare_cached("SAVEPOINT one")?.execute([])?;
-    let appended = append(database, name, message, limits);
-    if appended.is_err() {
-        database.prepare_cached("ROLLBACK TO one")?.execute([])?;
-    }
-    database.prepare_cached("RELEASE one")?.execute([])?;
-    appended
-}
-
-fn append(
-    database: &Connection,
-    name: &str,
-    mut message: Envelope,
-    limits: &Limits,
-) -> Result<(Appended, Option<Envelope>), StoreError> {
-    let Found { stream, epoch, last, mut bytes } = match find(database, name)? {
-        Some(found) => found,
-        None => create(database, name)?,
-    };
-    let sender = message.from_user_id.clone().unwrap_or_default();
-    let known = database
-        .prepare_cached("SELECT seq FROM message WHERE stream = ?1 AND sender = ?2 AND id = ?3")?
-        .query_row(params![stream, sender, message.id], |row| row.get::<_, i64>(0))
-        .optional()?;
-    if let Some(seq) = known {
-        return Ok((Appended { seq: seq.cast_unsigned(), epoch, duplicate: true }, None));
-    }
-    let seq = last + 1;
-    message.seq = Some(seq.cast_unsigned());
-    let body = message.to_json();
-    database
-        .prepare_cached("INSERT INTO message (stream, seq, sender, id, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![stream, seq, sender, message.id, body])?;
-    let most = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
-    bytes = bytes.saturating_add(most(body.len()));
-    bytes -= remove(database, stream, seq.saturating_sub(most(limits.messages)))?;
-    while bytes > most(limits.bytes) {
-        let oldest: Option<i64> = database
-            .prepare_cached("SELECT min(seq) FROM message WHERE stream = ?1 AND seq < ?2")?
-            .query_row([stream, seq], |row| row.get(0))?;
-        let Some(oldest) = oldest else { break };
-        bytes -= remove(database, stream, oldest)?;
-    }
-    database
-        .prepare_cached("UPDATE stream SET seq = ?2, bytes = ?3, used = unixepoch() WHERE number = ?1")?
-        .execute([stream, seq, bytes])?;
-    Ok((Appended { seq: seq.cast_unsigned(), epoch, duplicate: false }, Some(message)))
-}
-
-/// Forgets messages up to a number: how many bytes they had.
-fn remove(database: &Connection, stream: i64, last: i64) -> rusqlite::Result<i64> {
-    let mut statement = database
-        .prepare_cached("DELETE FROM message WHERE stream = ?1 AND seq <= ?2 RETURNING octet_length(body)")?;
-    statement.query_map([stream, last], |row| row.get::<_, i64>(0))?.sum()
-}
-
-fn open(database: &Connection, name: &str, from: &Since, limits: &Limits) -> Result<Page, StoreError> {
-    // One in which nothing was said is not made by reading it.
-    let (stream, epoch, last) = match find(database, name)? {
-        Some(found) => (found.stream, found.epoch, found.last),
-        None => (NO_STREAM, era(database)?, 0),
-    };
-    let oldest: i64 = database
-        .prepare_cached("SELECT coalesce(min(seq), ?2 + 1) FROM message WHERE stream = ?1")?
-        .query_row([stream, last], |row| row.get(0))?;
-    let mut page = Page {
-        recovered: true,
-        seq: last.cast_unsigned(),
-        messages: Vec::new(),
-        more: false,
-        epoch: epoch.clone(),
-    };
-    let after = match from {
-        Since::Last(number) => last.saturating_sub(i64::try_from(*number).unwrap_or(i64::MAX)),
-        Since::After(position) => {
-            let seq = i64::try_from(position.seq).unwrap_or(i64::MAX);
-            page.recovered = *position.epoch == *epoch && (oldest - 1..=last).contains(&seq);
-            if page.recovered { seq } else { last }
-        }
-    };
-    // One more than a page, to know whether there are more.
-    let most = i64::try_from(limits.page).unwrap_or(i64::MAX).saturating_add(1);
-    let mut statement = database
-        .prepare_cached("SELECT body FROM message WHERE stream = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")?;
-    let bodies = statement.query_map([stream, after, most], |row| row.get::<_, String>(0))?;
-    let read = |body: rusqlite::Result<String>| {
-        Ok(Arc::new(serde_json::from_str::<Envelope>(&body?).map_err(StoreError::Corrupt)?))
-    };
-    page.fill(bodies.map(read), limits)?;
-    Ok(page)
-}
-
-/// A stream that is there.
-struct Found {
-    stream: i64,
-    epoch: Arc<str>,
-    /// The number of its last message.
-    last: i64,
-    /// Of what is kept of it.
-    bytes: i64,
-}
-
-fn find(database: &Connection, name: &str) -> rusqlite::Result<Option<Found>> {
-    let mut statement =
-        database.prepare_cached("SELECT number, epoch, seq, bytes FROM stream WHERE name = ?1")?;
-    let read = |row: &rusqlite::Row<'_>| {
-        let epoch: String = row.get(1)?;
-        Ok(Found { stream: row.get(0)?, epoch: epoch.into(), last: row.get(2)?, bytes: row.get(3)? })
-    };
-    statement.query_row([name], read).optional()
-}
-
-fn create(database: &Connection, name: &str) -> rusqlite::Result<Found> {
-    let epoch = era(database)?;
-    database
-        .prepare_cached("INSERT INTO stream (name, epoch, seq) VALUES (?1, ?2, 0)")?
-        .execute(params![name, epoch])?;
-    Ok(Found { stream: database.last_insert_rowid(), epoch, last: 0, bytes: 0 })
-}
-
-/// Under which streams begin.
-fn era(database: &Connection) -> rusqlite::Result<Arc<str>> {
-    let mut statement = database.prepare_cached("SELECT epoch FROM era")?;
-    statement.query_row([], |row| row.get::<_, String>(0)).map(Arc::from)
-}
-
-fn epoch() -> String {
-    Uuid::new_v4().to_string()
 }
 
 fn revoke(database: &Connection, token: &str, until: u64) -> rusqlite::Result<()> {
@@ -466,9 +358,6 @@ const MOST_FORGOTTEN: i64 = 100;
 /// How long what is not kept any more may still be there, while something is done.
 const LONGEST_KEPT_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// The number of no stream.
-const NO_STREAM: i64 = 0;
-
 /// The file is this program's alone: two that number the same streams would not know of each other.
 const SCHEMA: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
@@ -495,6 +384,7 @@ const VERSION_1: &str = "
     UPDATE stream SET used = unixepoch(), bytes =
         (SELECT coalesce(sum(octet_length(body)), 0) FROM message WHERE message.stream = stream.number);
     CREATE TABLE era (only_one INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_one = 1), epoch TEXT NOT NULL) STRICT;
+    CREATE TABLE valid_from (user TEXT PRIMARY KEY, time INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";
 
@@ -503,7 +393,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::store::Position;
+    use crate::store::{Page, Position};
 
     const LIMITS: Limits =
         Limits { messages: 5, bytes: 10_000, streams: 3, memory: 0, page: 9, page_bytes: 5000 };

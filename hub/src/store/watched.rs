@@ -52,6 +52,14 @@ impl Store for Watched {
         self.watch(self.store.revoke(token, until))
     }
 
+    fn revoke_before(&self, user: String, time: u64) -> Running<'_, Result<(), StoreError>> {
+        self.watch(self.store.revoke_before(user, time))
+    }
+
+    fn valid_from(&self, user: String) -> Running<'_, Result<u64, StoreError>> {
+        self.watch(self.store.valid_from(user))
+    }
+
     fn is_barred(&self, user: String, token: Option<String>) -> Running<'_, Result<bool, StoreError>> {
         self.watch(self.store.is_barred(user, token))
     }

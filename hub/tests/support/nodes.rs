@@ -22,6 +22,7 @@ macro_rules! of_many_nodes {
             users_of_a_node_that_dies_leave
             whatever_is_said_the_hub_lives_and_tells_it_as_it_was_said
             a_page_is_bounded_and_says_where_to_go_on
+            a_stream_is_bounded_by_its_bytes
         }
     };
     ($behind:ty: $($name:ident)*) => {
@@ -239,6 +240,25 @@ pub(crate) async fn a_token_that_was_taken_back_is_no_good_at_any_node<B: Behind
     api(&second, "POST", "/ws/revoke", json!({ "token_id": "1", "until": until })).await;
     assert_eq!(ana.end().await, 4403);
     assert_eq!(Peer::connect(&first, &query, &[]).await.unwrap().end().await, 4403);
+
+    // All of a user, at each node, and the latest time counts.
+    let issued = |ago: u64| {
+        let mut claims = support::claims("bob");
+        claims["iat"] = json!(support::now() - ago);
+        format!("?token={}", token(claims))
+    };
+    let mut bob = Peer::connect(&first, &issued(100), &[]).await.unwrap();
+    let mut kept = Peer::connect(&first, &issued(10), &[]).await.unwrap();
+    for peer in [&mut bob, &mut kept] {
+        peer.next("system_message").await;
+    }
+    for ago in [50, 200] {
+        let body = json!({ "user_id": "bob", "time": support::now() - ago });
+        assert_eq!(api(&second, "POST", "/ws/revoke_before", body).await.0, 200);
+    }
+    assert_eq!(bob.end().await, 4403);
+    assert_eq!(Peer::connect(&first, &issued(100), &[]).await.unwrap().end().await, 4403);
+    assert_eq!(kept.ask(json!({ "id": "p", "message_type": "ping" })).await["message_type"], "pong");
 }
 
 pub(crate) async fn while_it_is_away_nothing_is_promised_and_nothing_is_lost<B: Behind>() {
@@ -285,6 +305,12 @@ pub(crate) async fn a_page_is_bounded_and_says_where_to_go_on<B: Behind>() {
     let behind = B::start().await;
     let node = node(&behind, &[]).await;
     support::data::a_page_is_bounded_and_says_where_to_go_on(&node).await;
+}
+
+pub(crate) async fn a_stream_is_bounded_by_its_bytes<B: Behind>() {
+    let behind = B::start().await;
+    let node = node(&behind, &[("history.bytes", "20000")]).await;
+    support::data::a_stream_is_bounded_by_its_bytes(&node).await;
 }
 
 pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {

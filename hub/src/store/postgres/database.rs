@@ -290,7 +290,7 @@ const DURABILITY: &str = "
 ";
 
 /// What makes each version of the schema from the one before.
-const VERSIONS: [&str; 1] = [include_str!("schema.sql")];
+const VERSIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// How long is waited for a connection, and for what was sent to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::ToSql;
 
 use super::{Fault, Shared, number};
 use crate::envelope::Envelope;
@@ -118,10 +119,11 @@ impl Batch {
         let known = shared.known.load(Ordering::Acquire).cast_signed();
         let kept = number(shared.limits.messages);
         let entries = number(shared.place.feed);
-        let rows = shared
-            .database
-            .query(TAKE, &[&known, &self.streams, &self.senders, &self.ids, &self.bodies, &kept, &entries])
-            .await?;
+        let (kept_bytes, entry_bytes) = (number(shared.limits.bytes), number(shared.place.feed_bytes));
+        let messages: [&(dyn ToSql + Sync); 5] =
+            [&known, &self.streams, &self.senders, &self.ids, &self.bodies];
+        let limits: [&(dyn ToSql + Sync); 4] = [&kept, &entries, &kept_bytes, &entry_bytes];
+        let rows = shared.database.query(TAKE, &[&messages[..], &limits].concat()).await?;
         if rows.len() != self.answers.len() {
             return Err(Fault::Answer);
         }
@@ -134,7 +136,8 @@ impl Batch {
     }
 }
 
-const TAKE: &str = "SELECT given, epoch, duplicate FROM take($1, $2, $3, $4, $5, $6, $7) ORDER BY place";
+const TAKE: &str =
+    "SELECT given, epoch, duplicate FROM take($1, $2, $3, $4, $5, $6, $7, $8, $9) ORDER BY place";
 
 /// How many are written in one transaction.
 const MOST_AT_ONCE: usize = 256;
