@@ -29,7 +29,6 @@ const CHARTS = [
   ["Storing a message, ms", (now, before) => storing(now, before)],
   ["Delivering 99 of 100, ms", (now) => now.messages.delivery_milliseconds?.p99 ?? NaN],
   ["Memory, MiB", (now) => now.memory_bytes / 2 ** 20],
-  ["Rooms", (now) => now.rooms],
 ];
 /** Whoever started the hub has the token from it: a fragment is sent to nobody. */
 const given = new URLSearchParams(location.hash.slice(1)).get("token");

@@ -57,7 +57,7 @@ async fn a_database_that_knows_less_has_all_recover_and_tells_them() {
         peers.push(peer);
     }
     for number in 0..5 {
-        peers[0].ask(text(&number.to_string())).await;
+        assert_eq!(peers[0].ask(text(&number.to_string())).await["message_type"], "ack");
     }
     for peer in &mut peers {
         while peer.next("text").await["seq"] != 5 {}
@@ -87,7 +87,7 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let node = node(&postgres, &[]).await;
     let mut ana = Peer::guest(&node, "ana").await;
     let page = ana.ask(join("j", Value::Null)).await;
-    ana.ask(text("one")).await;
+    assert_eq!(ana.ask(text("one")).await["message_type"], "ack");
     postgres.command("UPDATE taut.head SET number = number + 5").await;
     assert_eq!(ana.end().await, 1012);
     let mut ana = Peer::guest(&node, "ana").await;
@@ -186,7 +186,7 @@ async fn tls_is_had_if_it_is_required_or_nothing_is() {
     let settings = [("auth.development", "true"), ("postgresql.url", &*required)];
     let trusted = [settings[0], settings[1], ("postgresql.ca_file", roots.path())];
     let hub = try_hub(&trusted).await.unwrap();
-    Peer::guest(&hub, "ana").await.ask(text("one")).await;
+    assert_eq!(Peer::guest(&hub, "ana").await.ask(text("one")).await["message_type"], "ack");
 
     // Whoever issued it is nobody whom the system knows.
     let refused = try_hub(&settings).await.unwrap_err().to_string();

@@ -26,7 +26,7 @@ async fn if_redis_forgets_all_have_to_recover_and_are_told() {
         peers.push(peer);
     }
     for number in 0..5 {
-        peers[0].ask(text(&number.to_string())).await;
+        assert_eq!(peers[0].ask(text(&number.to_string())).await["message_type"], "ack");
     }
     redis.kill();
     redis.again().await;
@@ -45,7 +45,7 @@ async fn if_redis_forgets_all_have_to_recover_and_are_told() {
     assert_eq!(ana.ask(join("j", position)).await["data"]["recovered"], false);
     let mut bob = Peer::guest(&nodes[1], "bob").await;
     bob.ask(join("j", Value::Null)).await;
-    ana.ask(text("anew")).await;
+    assert_eq!(ana.ask(text("anew")).await["message_type"], "ack");
     assert_eq!(bob.next("text").await["id"], "anew");
 }
 
@@ -56,7 +56,7 @@ async fn entries_of_the_feed_that_are_gone_make_all_recover() {
     let node = node(&redis, &[]).await;
     let mut ana = Peer::guest(&node, "ana").await;
     let page = ana.ask(join("j", Value::Null)).await;
-    ana.ask(text("one")).await;
+    assert_eq!(ana.ask(text("one")).await["message_type"], "ack");
     redis.command(redis::cmd("HINCRBY").arg("taut:state").arg("n").arg(5)).await;
     ana.send(text("two")).await;
     assert_eq!(ana.end().await, 1012);
