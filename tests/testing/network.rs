@@ -169,7 +169,7 @@ async fn a_listener_that_accepts_nothing_has_a_bounded_queue() {
         assert!(once(&mut connecting).await.is_none());
         waiting.push(connecting);
     }
-    assert!(!ends(network.client().connect(URI)).await.is_ok());
+    assert!(ends(network.client().connect(URI)).await.is_err(), "nobody takes so many");
     ends(listener.accept()).await;
     let client = network.client();
     assert!(once(client.connect(URI)).await.is_none(), "there is room for one");
