@@ -154,11 +154,8 @@ impl Pipe {
     }
 
     /// Takes bytes that have arrived.
-    pub(super) fn take(&mut self, count: usize, mut into: impl FnMut(&[u8])) {
-        let (front, back) = self.bytes.as_slices();
-        let front = &front[..count.min(front.len())];
-        into(front);
-        into(&back[..count - front.len()]);
+    pub(super) fn take(&mut self, count: usize, into: impl FnMut(&[u8])) {
+        each_slice(&self.bytes, count, into);
         self.bytes.drain(..count);
         self.ring(Side::Writer);
     }
@@ -199,7 +196,7 @@ impl Pipe {
     }
 
     /// Holds bytes until a flush.
-    pub(super) fn hold(&mut self, bytes: impl Iterator<Item = u8>) {
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
         self.held.extend(bytes);
     }
 
@@ -224,7 +221,8 @@ impl Pipe {
         }
         self.writing.advance();
         let mut held = mem::take(&mut self.held);
-        self.enter(held.drain(..count));
+        each_slice(&held, count, |bytes| self.enter(bytes));
+        held.drain(..count);
         self.held = held;
         Writing::Bytes(count)
     }
@@ -240,10 +238,9 @@ impl Pipe {
     }
 
     /// Bytes begin their way.
-    pub(super) fn enter(&mut self, bytes: impl Iterator<Item = u8>) {
-        let before = self.bytes.len();
+    pub(super) fn enter(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
-        let mut len = self.bytes.len() - before;
+        let mut len = bytes.len();
         self.written += len as u64;
         if !self.link.is_instant() {
             self.in_flight += len;
@@ -395,6 +392,14 @@ impl Pipe {
         self.latest = Some(at);
         at
     }
+}
+
+/// The first bytes of a queue, in one or two pieces.
+fn each_slice(bytes: &VecDeque<u8>, count: usize, mut each: impl FnMut(&[u8])) {
+    let (front, back) = bytes.as_slices();
+    let front = &front[..count.min(front.len())];
+    each(front);
+    each(&back[..count - front.len()]);
 }
 
 /// What leaves at once where bytes take their time, as on Ethernet.

@@ -122,7 +122,7 @@ impl MemoryStream {
 
     /// Writes all at once, past the limit of what may wait.
     pub fn push(&self, bytes: &[u8]) {
-        self.outgoing(|pipe| pipe.enter(bytes.iter().copied()));
+        self.outgoing(|pipe| pipe.enter(bytes));
     }
 
     /// Reads all that has come.
@@ -252,12 +252,11 @@ impl AsyncWrite for MemoryStream {
             let written = self.wire.with(|pipes| {
                 let pipe = &mut pipes[direction as usize];
                 let written = pipe.write(wanted, buffered, cx);
-                if let Writing::Bytes(count) = written {
-                    let bytes = slices.iter().flat_map(|slice| slice.iter().copied()).take(count);
-                    if buffered {
-                        pipe.hold(bytes)
-                    } else {
-                        pipe.enter(bytes)
+                if let Writing::Bytes(mut left) = written {
+                    for slice in slices {
+                        let bytes = &slice[..slice.len().min(left)];
+                        left -= bytes.len();
+                        if buffered { pipe.hold(bytes) } else { pipe.enter(bytes) }
                     }
                     cut_if_due(pipes, direction);
                 }
