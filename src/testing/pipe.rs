@@ -15,7 +15,6 @@ use super::turns::{Chance, Turn, Turns};
 
 /// One direction. As a socket does, it keeps one waker for reading and one for writing: the latest. Nothing but that is
 /// woken, and only when something happens, so that a wake-up that a caller loses is lost here too.
-#[derive(Debug)]
 pub(super) struct Pipe {
     link: Link,
     chance: Chance,

@@ -168,6 +168,8 @@ mod tests {
         assert_eq!(unmasked.to_bytes(Role::Client), b"\x01\x03Hel");
         assert_eq!(RawFrame::new(0, "lo").to_bytes(Role::Server), b"\x80\x02lo");
         assert_eq!(RawFrame::from(Frame::ping("")).masked(true).to_bytes(Role::Server)[..2], [0x89, 0x80]);
+        let compressed = Frame { rsv1: true, ..Frame::text("Hel").unfinished() };
+        assert_eq!(RawFrame::from(compressed).to_bytes(Role::Server), b"\x41\x03Hel");
         for (len, start) in [
             (125, vec![0x82, 125]),
             (126, vec![0x82, 126, 0, 126]),

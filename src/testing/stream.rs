@@ -23,7 +23,6 @@ use super::turns::Turns;
 ///
 /// As a socket does, it keeps one waker for reading and one for writing. Dropped, the other end reads the end; or an
 /// error, as on TCP, if something was not read. Waiting turns, latency and cuts at a time need a runtime of tokio.
-#[derive(Debug)]
 pub struct MemoryStream {
     wire: Arc<Shared>,
     /// What this end writes.
@@ -39,7 +38,6 @@ pub struct MemoryStream {
 pub struct Wire(Arc<Shared>);
 
 /// Both directions.
-#[derive(Debug)]
 pub(super) struct Shared {
     pipes: Mutex<[Pipe; 2]>,
     /// What cuts at a time.
@@ -64,8 +62,10 @@ impl Link {
         wire.with(|pipes| DIRECTIONS.into_iter().for_each(|direction| cut_if_due(pipes, direction)));
         if let Some((time, cut)) = self.cut_after {
             let weak = Arc::downgrade(&wire);
+            // Its time begins here, not when the task does.
+            let age = sleep(time);
             let task = ::tokio::spawn(async move {
-                sleep(time).await;
+                age.await;
                 if let Some(wire) = weak.upgrade() {
                     Wire(wire).cut(cut);
                 }
@@ -320,6 +320,16 @@ impl AsyncWrite for MemoryStream {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for MemoryStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Payloads stay out of logs.
+        f.debug_struct("MemoryStream")
+            .field("writes", &self.direction)
+            .field("wire", &self.wire())
+            .finish_non_exhaustive()
     }
 }
 

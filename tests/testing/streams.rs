@@ -364,6 +364,15 @@ async fn hands_on_one_end_are_felt_at_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_age_of_a_connection_begins_with_it() {
+    let (mut client, server) = Link::new().cut_after(milliseconds(10), Cut::Reset).pair();
+    advance(milliseconds(10)).await;
+    sleep(milliseconds(1)).await;
+    assert!(client.write_all(b"late").await.is_err());
+    assert_eq!(format!("{server:?}").matches("is_open: false").count(), 1, "{server:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_task_of_a_cut_ends_with_the_connection() {
     let handle = tokio::runtime::Handle::current();
     let before = handle.metrics().num_alive_tasks();
