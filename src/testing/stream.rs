@@ -21,8 +21,9 @@ use super::turns::Turns;
 
 /// One end of a connection in memory, made by [`pair`], [`Link::pair`] or a [`MemoryNetwork`](super::MemoryNetwork).
 ///
-/// As a socket does, it keeps one waker for reading and one for writing. Dropped, the other end reads the end; or an
-/// error, as on TCP, if something was not read. Waiting turns, latency and cuts at a time need a runtime of tokio.
+/// As a socket does, it keeps one waker for reading and one for writing. When it is dropped, the other end reads the end;
+/// or an error, as on TCP, if something was not read. What that end writes then fails at once, which takes a round trip on
+/// TCP. Waiting turns, latency and cuts at a time need a runtime of tokio.
 pub struct MemoryStream {
     wire: Arc<Shared>,
     /// What this end writes.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use taut::testing::{Cut, Direction, Link, MemoryNetwork, Peer, Reach};
+use taut::testing::{Cut, Direction, Link, MemoryNetwork, Reach};
 use taut::tokio::{Options, WebSocket, accept};
 use taut::{Deadline, Error, ErrorKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
 use super::futures::{ends, once, polled};
@@ -225,6 +225,8 @@ async fn sockets_do_their_work_on_bad_lines_of_any_seed() {
 #[tokio::test(start_paused = true)]
 async fn a_client_comes_back_wherever_it_was_cut() {
     use taut::client::{Builder, Queued};
+    use taut::testing::Peer;
+    use tokio::io::AsyncWriteExt;
 
     for cut in [Cut::Reset, Cut::End] {
         for bytes in (0..300).step_by(7) {
