@@ -11,6 +11,7 @@
 //! | `axum`       | an extractor for axum                                                   | `axum`  |
 //! | `http2`      | a client's WebSockets over HTTP/2                                       | `http2` |
 //! | `server`     | a server with registry, rooms, broadcast, limits and graceful shutdown  | `server` |
+//! | `testing`    | a test kit: networks, faulty streams and scripted peers, in memory      | `testing` |
 //!
 //! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
 //! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
@@ -62,6 +63,8 @@ pub mod proto;
 mod random;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -94,4 +97,5 @@ pub use tokio::connect;
 #[cfg_attr(feature = "axum", doc = include_str!("../docs/from-axum.md"))]
 #[doc = include_str!("../docs/from-fastwebsockets.md")]
 #[doc = include_str!("../docs/from-tokio-tungstenite.md")]
+#[cfg_attr(all(feature = "client", feature = "server", feature = "testing"), doc = include_str!("../docs/testing.md"))]
 struct Documents;

@@ -35,8 +35,6 @@ mod output;
 mod requests;
 #[path = "advisories/security.rs"]
 mod security;
-#[path = "support/transport.rs"]
-mod transport;
 #[path = "rfc6455/wire.rs"]
 #[expect(dead_code, reason = "written for RFC 6455, and used in part")]
 mod wire;

@@ -4,8 +4,6 @@
 #[path = "support/futures.rs"]
 mod futures;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,17 +16,17 @@ use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
 use taut::proto::handshake::{Accept, Answer, ClientRequest, Reject, accept_key};
 use taut::proto::{ChunkData, CloseCode, CloseFrame, Config, Delivery, Event, Message, Role, SendErrorKind};
+use taut::testing::{MemoryStream, Turn, Turns, pair};
 use taut::tokio::{Arrival, Incoming, Options, WebSocket, accept, accept_with, connect_over};
 use taut::{Deadline, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Transport, Turn, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 
-fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Transport> {
+fn socket(role: Role, config: Config, stream: MemoryStream) -> WebSocket<MemoryStream> {
     WebSocket::new(stream, connection(role, config), &OPTIONS)
 }
 
@@ -313,7 +311,7 @@ async fn feed_and_flush_keep_the_order() {
 async fn close_goes_on_where_it_was_dropped() {
     for closes in [Role::Client, Role::Server] {
         let (client, server) = pair(2);
-        let bytewise = |stream: Transport| stream.reading(Turns::bytewise()).writing(Turns::bytewise());
+        let bytewise = |stream: MemoryStream| stream.reading(Turns::bytewise()).writing(Turns::bytewise());
         let mut closing = socket(closes, Config::new(), bytewise(client));
         let mut other = socket(closes.peer(), Config::new(), bytewise(server));
         let drops = Cell::new(0);
@@ -400,7 +398,10 @@ fn turns() -> impl Strategy<Value = Turns> {
 
 /// Does all that, then closes and takes what still comes. Gives what was taken from this end to be sent, and
 /// what this end received.
-async fn play(mut socket: WebSocket<Transport>, operations: Vec<Operation>) -> (Vec<Message>, Vec<Message>) {
+async fn play(
+    mut socket: WebSocket<MemoryStream>,
+    operations: Vec<Operation>,
+) -> (Vec<Message>, Vec<Message>) {
     let (mut taken, mut got) = (Vec::new(), Vec::new());
     for operation in operations {
         match operation {
@@ -503,7 +504,7 @@ proptest! {
 /// A future of a handshake over this stream. What it gives is dropped.
 type Handshake = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
-type Opening = fn(Transport) -> Handshake;
+type Opening = fn(MemoryStream) -> Handshake;
 
 /// Each with the request it is for, and the end of its answer.
 fn servers() -> [(&'static str, &'static str, &'static str, Opening); 8] {
@@ -592,7 +593,7 @@ async fn a_dropped_accept_ends_the_stream() {
 }
 
 /// A server of one connection that answers with what it is told, and says how its client ended.
-async fn answer(mut peer: Transport, with: impl FnOnce(&str) -> Vec<u8>) -> Vec<u8> {
+async fn answer(mut peer: MemoryStream, with: impl FnOnce(&str) -> Vec<u8>) -> Vec<u8> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         match peer.read_u8().await {

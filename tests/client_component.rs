@@ -1,7 +1,5 @@
 //! The client that stays connected, on a clock and servers that do as a test says.
 
-#![cfg(feature = "client")]
-
 #[path = "client_component/cancellation.rs"]
 mod cancellation;
 #[path = "client_component/delivery.rs"]

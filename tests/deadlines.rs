@@ -4,8 +4,6 @@
 #[path = "support/futures.rs"]
 mod futures;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::time::Duration;
 
@@ -15,10 +13,10 @@ use futures_util::FutureExt;
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
 use taut::proto::{CloseCode, Config, Delivery, EventRef, Message, ProtocolError, Role};
+use taut::testing::{MemoryStream, pair};
 use taut::tokio::{Options, WebSocket};
 use taut::{Budget, Deadline, Error};
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Transport, pair};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -26,7 +24,12 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn socket(role: Role, config: Config, options: Options, room: usize) -> (WebSocket<Transport>, Transport) {
+fn socket(
+    role: Role,
+    config: Config,
+    options: Options,
+    room: usize,
+) -> (WebSocket<MemoryStream>, MemoryStream) {
     let (stream, peer) = pair(room);
     (WebSocket::new(stream, connection(role, config), &options), peer)
 }

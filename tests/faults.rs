@@ -17,8 +17,6 @@ mod leases;
 #[path = "faults/stream.rs"]
 mod stream;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 #[path = "faults/wakers.rs"]
 mod wakers;
 #[path = "faults/ways.rs"]

@@ -6,8 +6,6 @@ mod futures;
 #[path = "support/heap.rs"]
 mod heap;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -24,20 +22,20 @@ use support::{KEY, connection, frame};
 use taut::Error;
 use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 use taut::proto::{CloseCode, CloseFrame, Config, Message, ProtocolError, Role, SendErrorKind};
+use taut::testing::{MemoryStream, Turn, Turns, pair};
 use taut::tokio::frames::{Frame, FrameReader, FrameWriter};
 use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncWrite, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
-use transport::{Transport, Turn, Turns, pair};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 const OPCODES: [OpCode; 6] =
     [OpCode::Continuation, OpCode::Text, OpCode::Binary, OpCode::Close, OpCode::Ping, OpCode::Pong];
 
-type Reader = FrameReader<ReadHalf<Transport>>;
-type Writer = FrameWriter<WriteHalf<Transport>>;
+type Reader = FrameReader<ReadHalf<MemoryStream>>;
+type Writer = FrameWriter<WriteHalf<MemoryStream>>;
 
-fn over(stream: Transport, role: Role) -> (Reader, Writer) {
+fn over(stream: MemoryStream, role: Role) -> (Reader, Writer) {
     let (read, write) = split(stream);
     (FrameReader::new(read, role), FrameWriter::new(write, role))
 }

@@ -9,8 +9,6 @@ mod futures;
 #[path = "halves/schedules.rs"]
 mod schedules;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::time::Duration;
 
@@ -20,15 +18,15 @@ use support::{Take, connection, frame, replay};
 use taut::Error;
 use taut::proto::frame::OpCode;
 use taut::proto::{Config, Message, Role, SendErrorKind};
+use taut::testing::{MemoryStream, Turns, pair};
 use taut::tokio::{Options, ReuniteErrorKind, SendHalf, WebSocket};
 use tokio::task::yield_now;
-use transport::{Transport, Turns, pair};
 
 pub(crate) const OPTIONS: Options = Options::new().close_timeout(Duration::from_secs(5));
 
-pub(crate) type Send = SendHalf<Transport>;
+pub(crate) type Send = SendHalf<MemoryStream>;
 
-pub(crate) fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Transport> {
+pub(crate) fn socket(role: Role, config: Config, stream: MemoryStream) -> WebSocket<MemoryStream> {
     WebSocket::new(stream, connection(role, config), &OPTIONS)
 }
 

@@ -1,28 +1,26 @@
 //! Pings, and peers that do not answer them; the time is a paused clock's.
 
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::time::Duration;
 
 use support::{Take, connection, frame, replay};
 use taut::proto::frame::OpCode;
 use taut::proto::{CloseCode, Config, Message, Role};
+use taut::testing::{MemoryStream, pair};
 use taut::tokio::{Options, WebSocket};
 use taut::{Deadline, Error};
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Transport, pair};
 
 const BEAT: Options =
     Options::new().ping_interval(Duration::from_secs(30)).pong_timeout(Duration::from_secs(10));
 
-fn server(options: &Options, room: usize) -> (WebSocket<Transport>, Transport) {
+fn server(options: &Options, room: usize) -> (WebSocket<MemoryStream>, MemoryStream) {
     let (near, far) = pair(room);
     (WebSocket::new(near, connection(Role::Server, Config::new()), options), far)
 }
 
-fn written(far: &Transport) -> Vec<Message> {
+fn written(far: &MemoryStream) -> Vec<Message> {
     let outcome = replay(&mut connection(Role::Client, Config::new()), &far.pull(), &[], Take::Owned);
     assert_eq!(outcome.error, None);
     outcome.messages
@@ -40,7 +38,7 @@ enum Way {
 const WAYS: [Way; 4] = [Way::Recv, Way::Each, Way::Halves, Way::Orphan];
 
 /// Receives until the end.
-async fn end(mut socket: WebSocket<Transport>, way: Way) -> Result<(), Error> {
+async fn end(mut socket: WebSocket<MemoryStream>, way: Way) -> Result<(), Error> {
     match way {
         Way::Recv => {
             while socket.recv().await?.is_some() {}

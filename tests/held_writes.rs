@@ -22,8 +22,6 @@ mod short;
 mod stream;
 #[path = "held_writes/tcp.rs"]
 mod tcp;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::future::{pending, poll_fn};
 use std::io::ErrorKind;

@@ -26,9 +26,10 @@ const LAYERS: Layers = &[
             &["tokio"],
             &["client", "http", "server"],
             &["http2", "hyper"],
-            &["axum"],
+            &["axum", "testing"],
         ],
     ),
+    ("testing", &[&["came", "link", "raw_frame", "turns"], &["pipe"], &["stream"], &["network", "peer"]]),
     (
         "client",
         &[

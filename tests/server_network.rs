@@ -9,8 +9,6 @@ mod certificates;
 #[path = "support/futures.rs"]
 mod futures;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 #[cfg(all(unix, feature = "listenfd"))]
 #[path = "server_network/activation.rs"]

@@ -1,14 +1,13 @@
 //! One message as a stream of bytes, in either direction: control frames between its fragments, flat memory, its ends.
 //!
-//! 10 GiB in each direction, in some minutes: `TAUT_LONG=1 cargo test --release --test streams flat`.
+//! 10 GiB in each direction, in some minutes:
+//! `TAUT_LONG=1 cargo test --release --features testing --test streams flat`.
 
 #[path = "support/futures.rs"]
 mod futures;
 #[path = "support/heap.rs"]
 mod heap;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -19,10 +18,10 @@ use support::{Take, connection, frame, replay};
 use taut::Error;
 use taut::proto::frame::OpCode;
 use taut::proto::{CloseCode, Config, Delivery, Kind, Message, Role, SendErrorKind};
+use taut::testing::{MemoryStream, Turns, pair};
 use taut::tokio::{Options, WebSocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use transport::{Transport, Turns, pair};
 
 const OPTIONS: Options = Options::new().message_timeout(Duration::MAX);
 
@@ -34,7 +33,7 @@ where
     WebSocket::new(stream, connection(role, config), &OPTIONS)
 }
 
-fn server() -> (WebSocket<Transport>, Transport) {
+fn server() -> (WebSocket<MemoryStream>, MemoryStream) {
     let (near, far) = pair(1000);
     (socket(Role::Server, near), far)
 }

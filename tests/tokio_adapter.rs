@@ -2,8 +2,6 @@
 //! fairness, and the vocabulary of `futures`.
 
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::future::Future;
 use std::io;
@@ -24,13 +22,13 @@ use taut::proto::{
     ChunkData, CloseCode, Config, Delivery, Event, HandshakeLimits, Kind, Message, Prepared, Role,
     SendErrorKind,
 };
+use taut::testing::{MemoryStream, Turns, pair};
 use taut::tokio::{Incoming, Options, WebSocket, accept, accept_with, connect, connect_over, connect_with};
 use taut::{Deadline, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Transport, Turns, pair};
 
 const TIME: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(TIME);
@@ -43,7 +41,7 @@ async fn ends<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(600), future).await.expect("something waits for ever")
 }
 
-fn socket(role: Role, config: Config, room: usize) -> (WebSocket<Transport>, Transport) {
+fn socket(role: Role, config: Config, room: usize) -> (WebSocket<MemoryStream>, MemoryStream) {
     let (stream, peer) = pair(room);
     (WebSocket::new(stream, connection(role, config), &OPTIONS), peer)
 }
@@ -1047,7 +1045,7 @@ fn answer(wire: &[u8], change: impl FnOnce(String) -> String) -> Vec<u8> {
 }
 
 /// Connects to a server that answers so, and then ends.
-async fn connect_to(change: impl FnOnce(String) -> String) -> Result<WebSocket<Transport>, Error> {
+async fn connect_to(change: impl FnOnce(String) -> String) -> Result<WebSocket<MemoryStream>, Error> {
     let (stream, peer) = pair(1000);
     let request = client_request().subprotocol("chat").unwrap();
     let connected = tokio::spawn(async move { connect_over(stream, &request, Options::new()).await });

@@ -4,8 +4,6 @@
 #[path = "support/futures.rs"]
 mod futures;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::io;
 use std::pin::pin;
@@ -20,23 +18,23 @@ use taut::proto::frame::OpCode;
 use taut::proto::{
     CloseCode, CloseFrame, CloseStatus, Config, Message, ProtocolError, Role, SendErrorKind, State,
 };
+use taut::testing::{MemoryStream, Turn, Turns, pair};
 use taut::tokio::{Options, WebSocket};
 use taut::{Deadline, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Shutdown, Transport, Turn, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 /// A socket of that role, and the other end of its stream.
-fn socket(role: Role) -> (WebSocket<Transport>, Transport) {
+fn socket(role: Role) -> (WebSocket<MemoryStream>, MemoryStream) {
     socket_with(role, Config::new(), 1 << 20)
 }
 
-fn socket_with(role: Role, config: Config, room: usize) -> (WebSocket<Transport>, Transport) {
+fn socket_with(role: Role, config: Config, room: usize) -> (WebSocket<MemoryStream>, MemoryStream) {
     let (stream, peer) = pair(room);
     (WebSocket::new(stream, connection(role, config), &OPTIONS), peer)
 }
@@ -66,7 +64,7 @@ fn assert_clean(closed: Result<CloseStatus, Error>, code: u16, reason: &str) {
 }
 
 /// After the end there is nothing, however often it is asked for.
-async fn assert_ended(socket: &mut WebSocket<Transport>) {
+async fn assert_ended(socket: &mut WebSocket<MemoryStream>) {
     assert!(socket.is_ended());
     for _ in 0..3 {
         assert!(matches!(socket.recv().await, Ok(None)));
@@ -453,7 +451,7 @@ async fn a_peer_that_goes_on_after_its_error_is_left_at_the_deadline() {
 async fn input_is_discarded_while_the_shutdown_waits() {
     for role in ROLES {
         let (stream, peer) = pair(1000);
-        let stream = stream.shutting_down(Shutdown::AfterInput);
+        let stream = stream.shutdown_after_input();
         let mut socket = WebSocket::new(stream, connection(role, Config::new()), &OPTIONS);
         let start = Instant::now();
         let talker = tokio::spawn(async move {

@@ -22,6 +22,8 @@ use ::tokio::sync::watch;
 
 use super::config::Config;
 use super::connection::Connection;
+#[cfg(any(unix, feature = "testing"))]
+use super::entrance::Listen;
 use super::handle::Handle;
 use super::hooks::{Ending, Grant, Hooks, said};
 use super::listen::Server;
@@ -210,6 +212,12 @@ impl Builder {
     /// TLS, as [`bind`](Self::bind).
     #[cfg(unix)]
     pub fn listen_unix(self, listener: UnixListener) -> io::Result<Server> {
+        self.listen_on(listener)
+    }
+
+    /// Serves what comes to a listener of any kind, which has no address.
+    #[cfg(any(unix, feature = "testing"))]
+    pub(crate) fn listen_on(self, listener: impl Listen) -> io::Result<Server> {
         let server = Server::new(self.build()?, None);
         server.accept_from(listener, |stream, _| async { Ok(stream) });
         Ok(server)

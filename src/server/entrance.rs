@@ -25,7 +25,7 @@ use crate::admission::Admitted;
 use crate::error::Error;
 
 /// A listener of streams.
-pub(super) trait Listen: Send + Sync + 'static {
+pub(crate) trait Listen: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     /// The next stream, and its peer, if that has an address.

@@ -101,6 +101,8 @@ pub use broadcast::{Broadcast, Tally};
 pub use builder::Builder;
 pub use config::{Compression, Config, ForwardedBy, OverRate};
 pub use connection::Connection;
+#[cfg(feature = "testing")]
+pub(crate) use entrance::Listen;
 pub use group::NameError;
 pub use handle::{Handle, Traffic};
 pub use hooks::{BoxError, Ending, Grant};

@@ -23,7 +23,7 @@ use crate::futures::ends;
 use crate::heads::Head;
 use crate::heap::Heap;
 use crate::support::{connection, frame};
-use crate::transport::{Transport, pair};
+use taut::testing::{MemoryStream, pair};
 
 fn socket<S>(role: Role, stream: S, config: Config) -> WebSocket<S>
 where
@@ -135,7 +135,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Asked<S> {
     }
 }
 
-fn asked(room: usize) -> (Asked<Transport>, Transport) {
+fn asked(room: usize) -> (Asked<MemoryStream>, MemoryStream) {
     let (stream, peer) = pair(room);
     (Asked { stream, times: 0 }, peer)
 }
@@ -144,7 +144,7 @@ fn asked(room: usize) -> (Asked<Transport>, Transport) {
 /// of ours waits: the call ends, in few polls, and the connection holds nothing.
 #[tokio::test(start_paused = true)]
 async fn reset_in_every_state() {
-    let end = |peer: &Transport, reset: bool| if reset { peer.reset() } else { peer.finish() };
+    let end = |peer: &MemoryStream, reset: bool| if reset { peer.reset() } else { peer.finish() };
     let request = Head::request().bytes();
     let answer = Head::answer().bytes();
     for reset in [false, true] {

@@ -27,7 +27,7 @@ const COUNTED: &str = "TAUT_COUNTED";
 type Case = (String, usize, Box<dyn Fn(usize)>);
 
 #[test]
-#[ignore = "needs valgrind: cargo test --test advisories instructions_grow -- --ignored"]
+#[ignore = "needs valgrind: cargo test --features testing --test advisories instructions_grow -- --ignored"]
 fn instructions_grow_with_the_input() {
     let folder = std::env::temp_dir().join(format!("taut-instructions-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();

@@ -1,62 +1,51 @@
 //! Servers in memory, which a client reaches one after the other.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use taut::client::{Builder, Update, Updates};
 use taut::proto::Message;
-use taut::tokio::{Client, Connector, Dialing, NetworkStream, WebSocket, accept};
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use taut::testing::{Link, MemoryListener, MemoryNetwork, MemoryStream, Reach};
+use taut::tokio::{Client, WebSocket, accept};
 use tokio::time::{Instant, timeout};
 
 use super::futures::ends;
 
 /// The servers' side of the network.
 pub(crate) struct World {
-    arrivals: UnboundedReceiver<DuplexStream>,
-    gates: Gates,
+    network: MemoryNetwork,
+    listener: MemoryListener,
 }
 
-/// The client's side.
-#[derive(Clone)]
-pub(crate) struct Gates {
-    arrivals: UnboundedSender<DuplexStream>,
-    /// Whether nobody is there to connect to.
-    shut: Arc<Mutex<bool>>,
-    dialled: Arc<Mutex<Vec<Instant>>>,
-}
-
-pub(crate) type Server = WebSocket<DuplexStream>;
+pub(crate) type Server = WebSocket<MemoryStream>;
 
 impl World {
     pub(crate) fn new() -> Self {
-        let (sender, arrivals) = unbounded_channel();
-        Self { arrivals, gates: Gates { arrivals: sender, shut: Arc::default(), dialled: Arc::default() } }
+        let network = MemoryNetwork::new(Link::new().room(4096));
+        Self { listener: network.listen(HOST, 80), network }
     }
 
     pub(crate) fn builder(&self) -> Builder {
-        Builder::new("ws://server.test/").network(self.client())
+        Builder::new(format!("ws://{HOST}/")).network(self.client())
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new().connector(self.gates.clone())
+        self.network.client()
     }
 
     /// Lets no client in, or lets them in again.
     pub(crate) fn shut(&self, shut: bool) {
-        *self.gates.shut.lock().unwrap() = shut;
+        self.network.set_reach(HOST, if shut { Reach::Refused } else { Reach::Open });
     }
 
     /// When the client tried to connect.
     pub(crate) fn dialled(&self) -> Vec<Instant> {
-        self.gates.dialled.lock().unwrap().clone()
+        self.network.attempts().iter().map(|attempt| attempt.at).collect()
     }
 
     /// The stream of the next connection.
-    pub(crate) async fn stream(&mut self) -> DuplexStream {
-        ends(self.arrivals.recv()).await.expect("the gates are in the client")
+    pub(crate) async fn stream(&mut self) -> MemoryStream {
+        ends(self.listener.accept()).await.0
     }
 
     /// The server's end of the next connection.
@@ -66,21 +55,7 @@ impl World {
 
     /// Whether a connection comes in that time.
     pub(crate) async fn anybody_within(&mut self, time: Duration) -> bool {
-        timeout(time, self.arrivals.recv()).await.is_ok()
-    }
-}
-
-impl Connector for Gates {
-    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Dialing<'a, NetworkStream> {
-        Box::pin(async move {
-            self.dialled.lock().unwrap().push(Instant::now());
-            if *self.shut.lock().unwrap() {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            let (near, far) = duplex(PIPE);
-            self.arrivals.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
-            Ok(NetworkStream::new(near))
-        })
+        timeout(time, self.listener.accept()).await.is_ok()
     }
 }
 
@@ -122,4 +97,4 @@ pub(crate) fn open(update: Update) -> Option<()> {
     matches!(update, Update::Open { .. }).then_some(())
 }
 
-const PIPE: usize = 4096;
+const HOST: &str = "server.test";

@@ -17,7 +17,7 @@ use tokio::time::advance;
 use crate::OPTIONS;
 use crate::heap::Heap;
 use crate::support::{connection, frame};
-use crate::transport::{Shutdown, Transport, pair};
+use taut::testing::{MemoryStream, pair};
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -88,14 +88,13 @@ enum Call {
     Flush,
 }
 
-type Socket = WebSocket<Transport>;
+type Socket = WebSocket<MemoryStream>;
 
 impl State {
-    fn socket(self) -> (Socket, Transport) {
+    fn socket(self) -> (Socket, MemoryStream) {
         let blocked = matches!(self, Self::Full | Self::Answering);
         let (stream, peer) = pair(if blocked { 1 } else { 1 << 20 });
-        let shutdown = if self == Self::ShuttingDown { Shutdown::AfterInput } else { Shutdown::Immediate };
-        let stream = stream.shutting_down(shutdown);
+        let stream = if self == Self::ShuttingDown { stream.shutdown_after_input() } else { stream };
         let mut socket = WebSocket::new(stream, connection(Role::Server, Config::new()), &OPTIONS);
         match self {
             Self::Idle => {}
@@ -111,7 +110,7 @@ impl State {
     }
 
     /// Lets happen what it waits for.
-    fn happen(self, peer: &Transport) {
+    fn happen(self, peer: &MemoryStream) {
         match self {
             Self::Idle | Self::Begun => peer.push(&frame(Role::Client, true, OpCode::Ping, b"?")),
             Self::Full | Self::Answering => drop(peer.pull()),
@@ -153,7 +152,7 @@ fn wait(socket: &mut Socket, call: Call, task: &Task) {
     panic!("it never waits");
 }
 
-fn everywhere(mut check: impl FnMut(&str, State, Call, &mut Socket, &Transport)) {
+fn everywhere(mut check: impl FnMut(&str, State, Call, &mut Socket, &MemoryStream)) {
     for state in STATES {
         for &call in state.calls() {
             let (mut socket, peer) = state.socket();

@@ -1,11 +1,11 @@
 //! Random schedules of many senders and a receiver over narrow pipes.
 //!
-//! For an hour: `TAUT_SCHEDULES=1000000 timeout 3600 cargo test --release --test halves schedules`.
+//! For an hour: `TAUT_SCHEDULES=1000000 timeout 3600 cargo test --release --features testing --test halves schedules`.
 
 use proptest::prelude::*;
+use taut::testing::Turn;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
-use transport::Turn;
 
 use super::*;
 

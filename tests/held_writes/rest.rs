@@ -12,8 +12,8 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::support::{connection, drain};
-use crate::transport;
 use crate::{Far, HOUR, OPTIONS, Stream, echo_one, expected, numbers, once, received, server, settle, text};
+use taut::testing;
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -105,7 +105,7 @@ async fn the_task_of_a_dropped_send_ends_with_the_socket() {
 #[tokio::test(start_paused = true)]
 async fn what_the_stream_keeps_is_flushed_for_a_dropped_send() {
     for room in 1..4 {
-        let (stream, peer) = transport::pair(room);
+        let (stream, peer) = testing::pair(room);
         let connection = connection(Role::Server, Config::new());
         let mut socket = WebSocket::new(stream.buffered(), connection, &OPTIONS);
         let task = tokio::spawn(async move {

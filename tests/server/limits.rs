@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use taut::proto::Message;
 use taut::server::{Fault, OverRate, Rate, Server};
+use taut::testing::pair;
 use taut::{AdmissionLimits, Error, Refused};
 
 use crate::support::*;
@@ -14,11 +15,11 @@ async fn connections_over_a_limit_are_not_let_in() {
     let limits = AdmissionLimits::new().max_connections(3).max_connections_from_one(2);
     let server = server(quiet().admission(limits)).detached();
     let clients = [connect(&server).await, connect(&server).await];
-    let (_, stream) = tokio::io::duplex(10);
+    let (_, stream) = pair(10);
     assert_eq!(server.serve(stream, address(1)), Err(Refused::ConnectionsFromOne));
-    let (_third, stream) = tokio::io::duplex(10);
+    let (_third, stream) = pair(10);
     assert_eq!(server.serve(stream, address(2)), Ok(()));
-    let (_, stream) = tokio::io::duplex(10);
+    let (_, stream) = pair(10);
     assert_eq!(server.serve(stream, address(3)), Err(Refused::Connections));
     drop(clients);
     settle().await;

@@ -1,7 +1,5 @@
 //! The server component: over streams in memory with a paused clock, where time matters, and over TCP.
 
-#![cfg(feature = "server")]
-
 mod auth;
 mod basics;
 mod broadcast;

@@ -1,38 +1,22 @@
 //! The client that stays connected with the router: requests, answers, and messages that come again.
 
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use taut::client::{Builder, Handle, JsonAcknowledge, RequestError, Undelivered, Updates};
 use taut::proto::Message;
-use taut::server::{BoxError, MessageError, Router, Server};
-use taut::tokio::{Client, Connector, Dialing, NetworkStream};
+use taut::server::{BoxError, MessageError, Router};
+use taut::testing::MemoryNetwork;
 
 use crate::support::*;
 
-/// The way to a server; what is cut is noticed by both.
-#[derive(Clone)]
-struct Way(Server);
-
-impl Connector for Way {
-    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Dialing<'a, NetworkStream> {
-        Box::pin(async move {
-            let (ours, theirs) = tokio::io::duplex(1 << 16);
-            self.0.serve(theirs, address(1)).map_err(io::Error::other)?;
-            Ok(NetworkStream::new(ours))
-        })
-    }
+fn client(network: &MemoryNetwork) -> (Handle, Updates) {
+    Builder::new("ws://a/").network(network.client()).acknowledge(JsonAcknowledge::new()).start()
 }
 
-fn client(server: &Server) -> (Handle, Updates) {
-    let network = Client::new().connector(Way(server.clone()));
-    Builder::new("ws://a/").network(network).acknowledge(JsonAcknowledge::new()).start()
-}
-
-/// Notes what it is told, and cuts the connection before the first answers leave.
-fn cutting(remember: usize, cuts: usize, notes: &Notes) -> Server {
+/// A server that notes what it is told, and cuts the connection before the first answers leave.
+fn cutting(remember: usize, cuts: usize, notes: &Notes) -> MemoryNetwork {
     let told = notes.clone();
     let left = AtomicUsize::new(cuts);
     let left = Arc::new(left);
@@ -48,14 +32,16 @@ fn cutting(remember: usize, cuts: usize, notes: &Notes) -> Server {
         .answer("double", |_, number: u64| async move { Ok::<_, BoxError>(number * 2) })
         .on("touch", |_, (): ()| async {})
         .remember(remember);
-    server(quiet()).router(router).detached()
+    let network = MemoryNetwork::default();
+    network.listen("a", 80).serve(server(quiet()).router(router)).unwrap();
+    network
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_answered_and_refusals_told() {
     let notes = Notes::default();
-    let server = cutting(0, 0, &notes);
-    let (client, _updates) = client(&server);
+    let network = cutting(0, 0, &notes);
+    let (client, _updates) = client(&network);
     assert_eq!(client.request::<u64>("double", &21, seconds(5)).await.unwrap(), 42);
     client.request::<()>("touch", &(), seconds(5)).await.unwrap();
     match client.request::<u64>("refuse", &(), seconds(5)).await {
@@ -79,8 +65,8 @@ async fn requests_are_answered_and_refusals_told() {
 async fn a_message_that_comes_again_is_delivered_once() {
     for (remember, times) in [(100, 1), (0, 4)] {
         let notes = Notes::default();
-        let server = cutting(remember, 3, &notes);
-        let (client, _updates) = client(&server);
+        let network = cutting(remember, 3, &notes);
+        let (client, _updates) = client(&network);
         ends(client.deliver_json("note", &"once")).await.unwrap();
         // Each cut but the first needs a message that is new, where they are known again.
         for _ in times..4 {

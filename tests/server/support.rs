@@ -8,12 +8,12 @@ use taut::Error;
 use taut::proto::handshake::ClientRequest;
 use taut::proto::{CloseStatus, Message};
 use taut::server::{Builder, Config, Server};
+use taut::testing::{MemoryStream, pair};
 use taut::tokio::{Options, WebSocket, connect_over};
-use tokio::io::DuplexStream;
 
 pub(crate) use super::futures::ends;
 
-pub(crate) type Client = WebSocket<DuplexStream>;
+pub(crate) type Client = WebSocket<MemoryStream>;
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -33,8 +33,8 @@ pub(crate) fn address(number: u8) -> SocketAddr {
 }
 
 /// A stream that the server serves, with room for so many bytes each way.
-pub(crate) fn stream(server: &Server, room: usize) -> DuplexStream {
-    let (ours, theirs) = tokio::io::duplex(room);
+pub(crate) fn stream(server: &Server, room: usize) -> MemoryStream {
+    let (ours, theirs) = pair(room);
     server.serve(theirs, address(1)).expect("let in");
     ours
 }

@@ -13,8 +13,8 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
 use super::support::frame;
-use super::transport::{Transport, Turns, pair};
 use super::{REQUEST, ends, polled};
+use taut::testing::{MemoryStream, Turns, pair};
 
 const V1: &str = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n";
 const OPTIONS: Options = Options::new().handshake_timeout(Duration::from_secs(10));
@@ -96,7 +96,7 @@ async fn a_trusted_proxy_without_a_header_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_health_check_can_be_told() {
     for reset in [false, true] {
-        let end = |peer: &Transport| if reset { peer.reset() } else { peer.finish() };
+        let end = |peer: &MemoryStream| if reset { peer.reset() } else { peer.finish() };
         let (stream, peer) = pair(1 << 16);
         end(&peer);
         let error = ends(proxies().read(stream, proxy(), &mut OPTIONS.clone())).await.unwrap_err();

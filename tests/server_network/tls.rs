@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::certificates::{Authority, Identity};
-use super::transport::{Turns, pair};
 use super::{ends, polled};
+use taut::testing::{Turns, pair};
 
 fn tls(identity: &Identity) -> ServerTls {
     ServerTls::from_certificate([identity.certificate.clone()], identity.key.clone_key()).provider(provider())
