@@ -22,8 +22,8 @@ const LAYERS: Layers = &[
             &["admission", "budget", "error", "forwarded", "random"],
             &["observe"],
             &["options"],
-            &["blocking"],
-            &["tokio"],
+            &["blocking", "heartbeat"],
+            &["futures_io", "tokio"],
             &["client", "http", "server"],
             &["http2", "hyper"],
             &["axum"],
@@ -72,12 +72,16 @@ const LAYERS: Layers = &[
             &["parsed"],
         ],
     ),
+    (
+        "futures_io",
+        &[&["scratch", "time", "wakers"], &["patience"], &["websocket"], &["handshake", "stream"]],
+    ),
     ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),
     (
         "tokio",
         &[
             &["closing", "cryptography", "frames", "held", "scratch", "wakers"],
-            &["heartbeat", "intake"],
+            &["intake"],
             &["patience"],
             &["line"],
             &["shared", "write"],
