@@ -74,7 +74,13 @@ const LAYERS: Layers = &[
     ),
     (
         "futures_io",
-        &[&["scratch", "time", "wakers"], &["patience"], &["websocket"], &["handshake", "stream"]],
+        &[
+            &["scratch", "time", "wakers"],
+            &["patience"],
+            &["driver"],
+            &["websocket"],
+            &["handshake", "stream"],
+        ],
     ),
     ("blocking", &[&["patience", "stream"], &["websocket"], &["handshake"]]),
     (

@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod driver;
 mod handshake;
 mod patience;
 mod scratch;

@@ -19,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = ready!(self.poll_event(Side::Receive, cx));
+        let event = ready!(self.0.poll_event(Side::Receive, cx));
         Poll::Ready(event.map(|event| event.map(Event::into_message)).transpose())
     }
 }
@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_room(cx)
+        self.0.poll_room(cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -44,12 +44,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush_queue(cx)
+        self.0.poll_flush_queue(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.start_close(CloseFrame::from(CloseCode::NORMAL));
-        while ready!(self.poll_event(Side::Send, cx))?.is_some() {}
+        while ready!(self.0.poll_event(Side::Send, cx))?.is_some() {}
         Poll::Ready(Ok(()))
     }
 }

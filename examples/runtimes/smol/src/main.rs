@@ -10,7 +10,7 @@ use smol::net::{TcpListener, TcpStream};
 use taut::futures_io::{Time, accept};
 
 /// By which the deadlines are kept.
-const TIME: Time = Time::new(|deadline| Box::pin(async move { drop(Timer::at(deadline).await) }));
+const TIME: Time = Time::new(|deadline| Box::pin(async move { _ = Timer::at(deadline).await }));
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).ok_or("usage: echo-server-smol ADDR")?;
