@@ -53,9 +53,8 @@ pub async fn serve<S: Read + Write>(stream: &mut S) -> Result<(), Error<S::Error
                 return Err(error.into());
             }
         }
-        match read(stream, |bytes| handshake.feed(bytes)).await? {
-            0 => handshake.input_eof(),
-            _ => {}
+        if read(stream, |bytes| handshake.feed(bytes)).await? == 0 {
+            handshake.input_eof();
         }
     };
     drive(stream, &mut connection, |message, connection| Ok(connection.send_ref(message)?)).await
@@ -80,9 +79,8 @@ pub async fn ask<S: Read + Write>(
         if let Some(established) = handshake.poll()? {
             break established.into_connection(CONFIG, masks);
         }
-        match read(stream, |bytes| handshake.feed(bytes)).await? {
-            0 => handshake.input_eof(),
-            _ => {}
+        if read(stream, |bytes| handshake.feed(bytes)).await? == 0 {
+            handshake.input_eof();
         }
     };
     let mut rest = messages.iter();
