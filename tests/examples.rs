@@ -395,6 +395,20 @@ mod echo_server_mio {
     }
 
     #[test]
+    fn each_of_many_pings_is_answered() {
+        let (_server, url) = serve("echo_server_mio", &[]);
+        let mut stream = connect(&url);
+        let (mut pings, mut pongs) = (Vec::new(), Vec::new());
+        for number in 0..100 {
+            pings.extend([0x89, 0x81, 0, 0, 0, 0, number]);
+            pongs.extend([0x8A, 0x01, number]);
+        }
+        stream.write_all(&[REQUEST, &pings, CLOSE].concat()).unwrap();
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        assert_eq!(rest(stream), [&pongs, CLOSED].concat());
+    }
+
+    #[test]
     fn the_cuts_between_reads_do_not_matter() {
         let (_server, url) = serve("echo_server_mio", &[]);
         let bytes = [REQUEST, HELLO, HELLO, CLOSE].concat();
