@@ -10,9 +10,11 @@ mod support;
 mod transport;
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::{ends, once, polled, restarted};
@@ -362,6 +364,101 @@ async fn a_stream_and_a_sink_in_two_tasks_wake_each_other() {
 /// Without printing what is long.
 fn assert_same(one: &Message, other: &Message) {
     assert!(one == other, "{:.60} and {:.60}", format!("{one:?}"), format!("{other:?}"));
+}
+
+/// A stream that keeps a waker only while nothing was written since.
+#[derive(Clone, Default)]
+struct Forgetful(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl AsyncRead for Forgetful {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Forgetful {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let (open, waker) = &mut *self.0.lock().unwrap();
+        *waker = (!*open).then(|| cx.waker().clone());
+        if *open { Poll::Ready(Ok(bytes.len())) } else { Poll::Pending }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The task that receives comes by for a reason of its own, and writes what the other waits for.
+#[tokio::test(start_paused = true)]
+async fn who_writes_for_another_task_wakes_it() {
+    let line = Forgetful::default();
+    let socket = WebSocket::new(line.clone(), connection(Role::Server, Config::new()), TIME, &OPTIONS);
+    let (mut sink, mut stream) = socket.split();
+    let sending = tokio::spawn(async move { sink.send(Message::text("hello")).await });
+    tokio::task::yield_now().await;
+    assert!(line.0.lock().unwrap().1.is_some(), "it waits for the stream");
+    line.0.lock().unwrap().0 = true;
+    assert!(once(stream.next()).await.is_none());
+    let start = Instant::now();
+    ends(sending).await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// One task waits for the end, which is there as soon as another has written this end's Close.
+#[tokio::test(start_paused = true)]
+async fn who_writes_the_close_wakes_who_waits_for_the_end() {
+    let (stream, peer) = pair(1000);
+    let socket = Arc::new(Mutex::new(socket(Role::Server, Config::new().auto_close(false), stream)));
+    peer.push(&frame(Role::Client, true, OpCode::Close, &1000_u16.to_be_bytes()));
+    peer.finish();
+    let receiving = {
+        let socket = socket.clone();
+        let mut recv = move |cx: &mut Context<'_>| pin!(socket.lock().unwrap().recv()).poll(cx);
+        tokio::spawn(async move {
+            assert_eq!(poll_fn(&mut recv).await.unwrap(), Some(close_message(1000)));
+            poll_fn(&mut recv).await
+        })
+    };
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    socket.lock().unwrap().start_close(CloseFrame::from(CloseCode::NORMAL));
+    poll_fn(|cx| pin!(socket.lock().unwrap().flush()).poll(cx)).await.unwrap();
+    assert!(ends(receiving).await.unwrap().unwrap().is_none());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_close_gives_a_deadline_to_who_waits() {
+    let (stream, peer) = pair(1000);
+    let socket = Arc::new(Mutex::new(socket(Role::Server, Config::new(), stream)));
+    let receiving = {
+        let socket = socket.clone();
+        tokio::spawn(poll_fn(move |cx| pin!(socket.lock().unwrap().recv()).poll(cx)))
+    };
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    socket.lock().unwrap().start_close(CloseFrame::from(CloseCode::NORMAL));
+    let late = ends(receiving).await.unwrap();
+    assert!(matches!(late, Err(Error::Timeout(Deadline::Close))), "{late:?}");
+    assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
+    assert_eq!(told(Role::Server, &peer), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_ping_is_answered_before_the_next_is_given() {
+    let (stream, peer) = pair(1000);
+    let mut socket = socket(Role::Server, Config::new(), stream);
+    for number in 0..10 {
+        peer.push(&frame(Role::Client, true, OpCode::Ping, &[number]));
+    }
+    for number in 0..10 {
+        assert_eq!(ends(socket.recv()).await.unwrap(), Some(Message::Ping(vec![number].into())));
+        assert_eq!(decode(Role::Server, &peer.pull()), [Message::Pong(vec![number].into())]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
