@@ -371,7 +371,10 @@ impl End {
                         self.phase = Phase::Open(Box::new(connection));
                     }
                     // The other end left.
-                    Err(_) => return Ok(self.over = true),
+                    Err(_) => {
+                        self.over = true;
+                        return Ok(());
+                    }
                 },
                 Phase::Server(handshake) => match handshake.poll() {
                     Ok(None) => return Ok(()),
@@ -380,7 +383,10 @@ impl End {
                         let connection = accepted.map_err(|error| error.reason().to_string())?;
                         self.phase = Phase::Open(Box::new(connection));
                     }
-                    Err(_) => return Ok(self.over = true),
+                    Err(_) => {
+                        self.over = true;
+                        return Ok(());
+                    }
                 },
                 Phase::Open(connection) => match connection.next_event() {
                     Ok(Some(event)) => self.came.extend(Some(event.into_message()).filter(Message::is_data)),
@@ -465,10 +471,11 @@ impl Random {
 
     fn message(&mut self, most: usize) -> Message {
         let size = self.size(most);
-        let start = self.next();
+        let start = self.below(256);
         if self.below(2) == 0 {
-            let text: String =
-                (0..size / 2).map(|at| if (at as u64 + start) % 7 == 0 { 'é' } else { 'x' }).collect();
+            let text: String = (0..size / 2)
+                .map(|at| if (at as u64 + start).is_multiple_of(7) { 'é' } else { 'x' })
+                .collect();
             Message::text(text)
         } else {
             Message::binary((0..size).map(|at| (at as u64 + start) as u8).collect::<Vec<u8>>())
