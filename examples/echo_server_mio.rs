@@ -238,7 +238,7 @@ fn read(stream: &TcpStream, connection: &mut Connection, buffer: &mut BytesMut) 
         let own = connection.large_input();
         room = own.capacity() - own.len();
         received = unless_blocked(|| receive(stream, own))?;
-        echoed = echo_owned(connection);
+        echoed = echo_owned(connection, stream);
     } else {
         // What came half before goes to the front, and what is half then moves to memory of its size.
         buffer.clear();
@@ -247,7 +247,7 @@ fn read(stream: &TcpStream, connection: &mut Connection, buffer: &mut BytesMut) 
         room = buffer.capacity() - buffer.len();
         received = unless_blocked(|| receive(stream, buffer))?;
         connection.lend_input(std::mem::take(buffer));
-        echoed = echo(connection);
+        echoed = echo(connection, stream);
         *buffer = connection.reclaim_input().unwrap_or_default();
     }
     if let Err(error) = echoed {
@@ -264,22 +264,37 @@ fn read(stream: &TcpStream, connection: &mut Connection, buffer: &mut BytesMut) 
 }
 
 /// Echoes messages from where they lie. The engine answers pings and Closes by itself.
-fn echo(connection: &mut Connection) -> Result<(), Box<dyn Error>> {
-    let (receiver, sender) = connection.halves();
-    while let Some(event) = receiver.next_event_ref()? {
-        if let EventRef::Message(message @ (MessageRef::Text(_) | MessageRef::Binary(_))) = event {
-            sender.send_ref(message)?;
+fn echo(connection: &mut Connection, stream: &TcpStream) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (receiver, sender) = connection.halves();
+        loop {
+            match receiver.next_event_ref()? {
+                Some(EventRef::Message(message @ (MessageRef::Text(_) | MessageRef::Binary(_)))) => {
+                    sender.send_ref(message)?;
+                }
+                Some(_) => break,
+                None => return Ok(()),
+            }
+        }
+        answer(connection, stream)?;
+    }
+}
+
+/// The same for large messages: each leaves in the memory that it came in.
+fn echo_owned(connection: &mut Connection, stream: &TcpStream) -> Result<(), Box<dyn Error>> {
+    while let Some(event) = connection.next_event()? {
+        match event {
+            Event::Message(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(message)?,
+            _ => answer(connection, stream)?,
         }
     }
     Ok(())
 }
 
-/// The same for large messages: each leaves in the memory that it came in.
-fn echo_owned(connection: &mut Connection) -> Result<(), Box<dyn Error>> {
-    while let Some(event) = connection.next_event()? {
-        if let Event::Message(message @ (Message::Text(_) | Message::Binary(_))) = event {
-            connection.send(message)?;
-        }
+/// Lets a pong begin to leave before the next ping is looked at: the engine holds one at most.
+fn answer(connection: &mut Connection, mut stream: &TcpStream) -> io::Result<()> {
+    if connection.wants_output() {
+        unless_blocked(|| connection.write_to(&mut stream))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! | [`proto`]    | the engine: bytes in, events out; no I/O, no clock, no random numbers   |         |
 //! | `blocking`   | the engine over `std::io::{Read, Write}`                                | `std`   |
 //! | `tokio`      | the engine over tokio's byte streams, with deadlines                    | `tokio` |
+//! | `futures_io` | the engine over the byte streams of smol and others, with deadlines     | `futures-io` |
 //! | `client`     | a client that comes back when its connection is lost                    | `client` |
 //! | `http`       | requests that an HTTP library has parsed                                | `http`  |
 //! | `hyper`      | the servers of hyper 1, over HTTP/1.1 and HTTP/2                        | `hyper` |
@@ -13,8 +14,8 @@
 //! | `server`     | a server with registry, rooms, broadcast, limits and graceful shutdown  | `server` |
 //! | `testing`    | a test kit: networks, faulty streams and scripted peers, in memory      | `testing` |
 //!
-//! Use `taut::tokio` to serve and connect on tokio, `taut::blocking` on threads, and [`proto`] to put the
-//! engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
+//! Use `taut::tokio` to serve and connect on tokio, `taut::futures_io` on smol and whatever has `AsyncRead` and
+//! `AsyncWrite` of `futures-io`, `taut::blocking` on threads, and [`proto`] to put the engine into anything else: [`proto::Connection`] shows the loop, which is the same everywhere.
 //!
 //! The feature `deflate` adds permessage-deflate (RFC 7692) to all of them; `rustls-ring`, or `rustls-aws-lc-rs`, adds
 //! TLS to clients and servers on tokio, `tracing` spans and events (docs/features.md).
@@ -44,6 +45,10 @@ pub mod client;
 mod error;
 #[cfg(feature = "std")]
 mod forwarded;
+#[cfg(feature = "futures-io")]
+pub mod futures_io;
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
+mod heartbeat;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http2")]

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use ::tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::heartbeat;
 use crate::proto::ProtocolError;
 
 /// How far the stream is from its end.
@@ -91,8 +92,10 @@ pub(super) fn after(time: Duration) -> Instant {
 
 /// The time so long from then. What is too far away for the clock is as good as never.
 pub(super) fn at(since: Instant, time: Duration) -> Instant {
-    since.checked_add(time).unwrap_or_else(|| since + FAR_AWAY)
+    heartbeat::at(since.into_std(), time).into()
 }
 
-/// Thirty years, which any clock can tell: as good as never.
-const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// The time by tokio's clock, which tests can stop.
+pub(super) fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}

@@ -11,8 +11,7 @@ use std::io;
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use ::tokio::task::yield_now;
 
-use super::closing::Stage;
-use super::heartbeat::Due;
+use super::closing::{Stage, now};
 use super::intake::Intake;
 use super::line::{Line, with_wakers};
 use super::patience::{Late, Patience};
@@ -20,6 +19,7 @@ use super::scratch;
 use super::shared::Shared;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
+use crate::heartbeat::Due;
 use crate::proto::{CloseCode, EventRef, MessageRef, ProtocolError, Sender, Standing, State};
 
 /// Both halves, while the lock is held.
@@ -112,7 +112,7 @@ impl<S> Driver<'_, S> {
     #[cold]
     pub(super) fn note_pong(&mut self, payload: &[u8]) {
         if let Some(heartbeat) = self.line.patience.heartbeat() {
-            heartbeat.pong(payload);
+            heartbeat.pong(payload, now);
         }
     }
 
@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                         match &event {
                             EventRef::Message(MessageRef::Pong(payload)) => {
                                 if let Some(heartbeat) = patience.heartbeat() {
-                                    heartbeat.pong(payload);
+                                    heartbeat.pong(payload, now);
                                 }
                             }
                             EventRef::Message(_) => given |= data,
@@ -299,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             line.patience.note_received(|| intake.receiver.memory());
             let given = mem::take(&mut intake.given);
             if let Some(heartbeat) = line.patience.heartbeat() {
-                heartbeat.note(mem::take(&mut intake.heard), given);
+                heartbeat.note(mem::take(&mut intake.heard), given, now);
             }
             line.patience.note_message(unfinished, given);
         }

@@ -9,7 +9,7 @@ use std::io;
 
 use ::tokio::task;
 
-use super::closing::{Closing, Stage};
+use super::closing::{Closing, Stage, now};
 use super::intake::Intake;
 use super::patience::{Late, Patience};
 use super::scratch;
@@ -144,7 +144,7 @@ impl<S> Line<S> {
         let Self { patience, sender, .. } = self;
         if let Some(heartbeat) = patience.heartbeat() {
             // Refused only where so much waits that the peer is watched for taking it.
-            heartbeat.ping(|payload| sender.ping(payload).is_ok());
+            heartbeat.ping(now(), |payload| sender.ping(payload).is_ok());
         }
     }
 

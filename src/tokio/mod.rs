@@ -30,7 +30,6 @@ mod driver;
 mod events;
 mod feed;
 pub mod frames;
-mod heartbeat;
 mod held;
 mod intake;
 mod line;

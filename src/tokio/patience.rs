@@ -11,9 +11,9 @@ use core::time::Duration;
 
 use ::tokio::time::{Instant, Sleep, sleep_until};
 
-use super::closing::at;
-use super::heartbeat::{Due, Heartbeat};
+use super::closing::{at, now};
 use crate::budget::{Budget, Charge};
+use crate::heartbeat::{Due, Heartbeat};
 use crate::options::Pace;
 
 /// Nothing, while the peer leaves nothing undone.
@@ -99,7 +99,7 @@ impl Patience {
             && let Some(heartbeat) = &mut watch.heartbeat
         {
             // A ping that waited among them can be answered from here on.
-            heartbeat.begin_again(Instant::now());
+            heartbeat.begin_again(now());
         }
     }
 
@@ -189,7 +189,7 @@ impl Watch {
         let output = deadline(self.output, pace.write_timeout, Late::Output);
         let heartbeat = self.heartbeat.as_ref().filter(|_| reading);
         let beat = heartbeat.and_then(|heartbeat| heartbeat.deadline(pace));
-        let beat = beat.map(|(deadline, due)| (deadline, Late::Beat(due)));
+        let beat = beat.map(|(deadline, due)| (deadline.into(), Late::Beat(due)));
         message.into_iter().chain(output).chain(beat).min_by_key(|(deadline, _)| *deadline)
     }
 
@@ -198,7 +198,7 @@ impl Watch {
             Late::Message => &mut self.message,
             Late::Output => &mut self.output,
             Late::Beat(_) => {
-                return self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.begin_again(now));
+                return self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.begin_again(now.into_std()));
             }
         };
         *undone = Some(Undone { since: now, done: 0 });

@@ -4,15 +4,13 @@
 
 use core::mem;
 use core::time::Duration;
+use std::time::Instant;
 
-use ::tokio::time::Instant;
-
-use super::closing::at;
 use crate::options::Pace;
 
 /// What is known of the peer's life.
 #[derive(Debug, Default)]
-pub(super) struct Heartbeat {
+pub(crate) struct Heartbeat {
     /// When the peer was first waited for, or was last to be pinged.
     beat: Option<Instant>,
     /// When something came.
@@ -35,7 +33,7 @@ struct Ping {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// A ping.
     Ping,
     /// The end: no answer came to it.
@@ -46,14 +44,14 @@ pub(super) enum Due {
 
 impl Heartbeat {
     /// Whether there is something to do for that pace.
-    pub(super) fn is_wanted(pace: &Pace) -> bool {
+    pub(crate) fn is_wanted(pace: &Pace) -> bool {
         pace.ping_interval != Duration::MAX || pace.idle_timeout != Duration::MAX
     }
 
     /// Notes what came since this was called last. Is to be called where the peer is waited for.
-    pub(super) fn note(&mut self, heard: bool, given: bool) {
+    pub(crate) fn note(&mut self, heard: bool, given: bool, clock: impl FnOnce() -> Instant) {
         if heard || given || self.beat.is_none() {
-            let now = Instant::now();
+            let now = clock();
             self.beat.get_or_insert(now);
             self.heard = Some(now);
             if given || self.given.is_none() {
@@ -63,31 +61,30 @@ impl Heartbeat {
     }
 
     /// Pings by `send`, which tells whether it took that payload. Else the next one is tried when that is due.
-    pub(super) fn ping(&mut self, send: impl FnOnce(&[u8]) -> bool) {
-        let now = Instant::now();
+    pub(crate) fn ping(&mut self, now: Instant, send: impl FnOnce(&[u8]) -> bool) {
         self.last = self.last.wrapping_add(1);
         self.beat = Some(now);
         self.ping = send(&self.last.to_be_bytes()).then_some(Ping { sent: now, since: now });
     }
 
     /// A pong came.
-    pub(super) fn pong(&mut self, payload: &[u8]) {
+    pub(crate) fn pong(&mut self, payload: &[u8], clock: impl FnOnce() -> Instant) {
         if payload == self.last.to_be_bytes()
             && let Some(ping) = mem::take(&mut self.ping)
         {
-            let measured = ping.sent.elapsed();
+            let measured = clock().saturating_duration_since(ping.sent);
             // RFC 6298 §2.3, of which the smoothing is meant.
             self.round_trip = Some(self.round_trip.map_or(measured, |known| (known * 7 + measured) / 8));
         }
     }
 
     /// The smoothed time between a ping and its answer.
-    pub(super) const fn round_trip(&self) -> Option<Duration> {
+    pub(crate) const fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
     /// What is to be done next, and when.
-    pub(super) fn deadline(&self, pace: &Pace) -> Option<(Instant, Due)> {
+    pub(crate) fn deadline(&self, pace: &Pace) -> Option<(Instant, Due)> {
         let due = |since: Option<Instant>, time, due| {
             since.filter(|_| time != Duration::MAX).map(|since| (at(since, time), due))
         };
@@ -101,9 +98,17 @@ impl Heartbeat {
     }
 
     /// The answer is waited for from this moment on.
-    pub(super) fn begin_again(&mut self, now: Instant) {
+    pub(crate) fn begin_again(&mut self, now: Instant) {
         if let Some(ping) = &mut self.ping {
             ping.since = now;
         }
     }
 }
+
+/// The time so long from then. What is too far away for the clock is as good as never.
+pub(crate) fn at(since: Instant, time: Duration) -> Instant {
+    since.checked_add(time).unwrap_or_else(|| since + FAR_AWAY)
+}
+
+/// Thirty years, which any clock can tell: as good as never.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
