@@ -1,13 +1,11 @@
 //! The adapter for `futures-io`, over streams that are pending before every byte: its futures are dropped, and made
 //! anew, at every `Pending`; its deadlines go by tokio's paused clock.
 
-#![cfg(all(feature = "futures-io", feature = "tokio"))]
+#![cfg(feature = "futures-io")]
 
 #[path = "support/futures.rs"]
 mod futures;
 mod support;
-#[path = "support/transport.rs"]
-mod transport;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -27,11 +25,11 @@ use taut::proto::handshake::{Accept, ClientRequest, Reject, accept_key};
 use taut::proto::{
     ChunkData, CloseCode, CloseFrame, Config, Delivery, Event, Message, ProtocolError, Role, SendErrorKind,
 };
+use taut::testing::{MemoryStream, Turns, pair};
 use taut::{Deadline, Error, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, advance, timeout};
-use transport::{Shutdown, Transport, Turns, pair};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPTIONS: Options = Options::new().close_timeout(CLOSE_TIMEOUT);
@@ -41,7 +39,7 @@ const TIME: Time = Time::new(|deadline| Box::pin(tokio::time::sleep_until(deadli
 
 /// The stream as one of `futures-io`.
 #[derive(Debug)]
-struct Compat(Transport);
+struct Compat(MemoryStream);
 
 impl AsyncRead for Compat {
     fn poll_read(
@@ -77,15 +75,15 @@ impl AsyncWrite for Compat {
     }
 }
 
-fn socket(role: Role, config: Config, stream: Transport) -> WebSocket<Compat> {
+fn socket(role: Role, config: Config, stream: MemoryStream) -> WebSocket<Compat> {
     socket_with(role, config, stream, &OPTIONS)
 }
 
-fn socket_with(role: Role, config: Config, stream: Transport, options: &Options) -> WebSocket<Compat> {
+fn socket_with(role: Role, config: Config, stream: MemoryStream, options: &Options) -> WebSocket<Compat> {
     WebSocket::new(Compat(stream), connection(role, config), TIME, options)
 }
 
-fn bytewise(stream: Transport) -> Transport {
+fn bytewise(stream: MemoryStream) -> MemoryStream {
     stream.reading(Turns::bytewise()).writing(Turns::bytewise())
 }
 
@@ -101,7 +99,7 @@ fn close_message(code: u16) -> Message {
 }
 
 /// The code of the Close that came, and nothing else.
-fn told(from: Role, peer: &Transport) -> u16 {
+fn told(from: Role, peer: &MemoryStream) -> u16 {
     match &decode(from, &peer.pull())[..] {
         [Message::Close(Some(frame))] => frame.code().get(),
         other => panic!("{other:?}"),
@@ -140,7 +138,7 @@ fn wire(from: Role, messages: &[Message]) -> (Vec<u8>, usize) {
 }
 
 /// Reads all that the other end sends.
-fn reader(mut peer: Transport) -> tokio::task::JoinHandle<Vec<u8>> {
+fn reader(mut peer: MemoryStream) -> tokio::task::JoinHandle<Vec<u8>> {
     tokio::spawn(async move {
         let mut wire = Vec::new();
         peer.read_to_end(&mut wire).await.unwrap();
@@ -488,7 +486,7 @@ async fn who_breaks_the_protocol_is_told_once_and_what_it_sends_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn the_shutdown_waits_for_a_peer_that_speaks_first() {
     let (stream, peer) = pair(1000);
-    let mut socket = socket(Role::Server, Config::new(), stream.shutting_down(Shutdown::AfterInput));
+    let mut socket = socket(Role::Server, Config::new(), stream.shutdown_after_input());
     peer.push(&frame(Role::Client, true, OpCode::Close, &1000_u16.to_be_bytes()));
     assert_eq!(ends(socket.recv()).await.unwrap(), Some(close_message(1000)));
     let start = Instant::now();
