@@ -105,24 +105,17 @@ impl Attack {
         W: Future<Output = Result<(), Miss>>,
     {
         self.process()?;
-        let small = self.time_of(work(self.clone(), size)).await?;
-        let large = self.time_of(work(self.clone(), 4 * size)).await?;
-        self.judge_linear(small, large)
-    }
-
-    /// The same of times that were measured.
-    pub(crate) fn judge_linear(&self, small: Duration, large: Duration) -> Judged {
-        let times = large.as_secs_f64() / small.as_secs_f64().max(1e-6);
-        let (before, after) = (small.as_millis(), large.as_millis());
-        if large < LEAST {
-            return Ok(format!("{after} ms of a processor for four times the work"));
+        let mut tries = 0;
+        loop {
+            let small = self.time_of(work(self.clone(), size)).await?;
+            let large = self.time_of(work(self.clone(), 4 * size)).await?;
+            let judged = judge_linear(small, large);
+            tries += 1;
+            // How bytes fall into reads is chance; what is quadratic is so each time.
+            if judged.is_ok() || tries == MOST_TRIES {
+                return judged;
+            }
         }
-        if times > MOST_GROWTH {
-            return Err(Miss::Failed(format!(
-                "four times the work takes {times:.0} times the time: {before} and {after} ms"
-            )));
-        }
-        Ok(format!("four times the work takes {times:.1} times the time"))
     }
 
     /// Judges that the server closes what it opened since it had this many files open.
@@ -190,6 +183,21 @@ impl Attack {
     }
 }
 
+/// Of the times of some work, and of four times as much.
+fn judge_linear(small: Duration, large: Duration) -> Judged {
+    let times = large.as_secs_f64() / small.as_secs_f64().max(1e-6);
+    let (before, after) = (small.as_millis(), large.as_millis());
+    if large < LEAST {
+        return Ok(format!("{after} ms of a processor for four times the work"));
+    }
+    if times > MOST_GROWTH {
+        return Err(Miss::Failed(format!(
+            "four times the work takes {times:.0} times the time: {before} and {after} ms"
+        )));
+    }
+    Ok(format!("four times the work takes {times:.1} times the time"))
+}
+
 /// Below this the clock of the scheduler says little, and nobody is hurt.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -200,3 +208,6 @@ const MOST_GROWTH: f64 = 8.0;
 const WATCHED: Duration = Duration::from_millis(100);
 
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often work is measured that takes too much.
+const MOST_TRIES: usize = 3;

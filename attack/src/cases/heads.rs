@@ -271,21 +271,16 @@ fn long(request: Request, size: usize) -> Request {
 /// Judges that values of 12 KiB take not much more than four times the time of those of 3 KiB, and that one of 64 KiB is
 /// answered or dropped.
 async fn value(attack: Attack, field: &'static str, make: fn(usize) -> String) -> Judged {
-    let times = |size| {
-        move |attack: Attack, times: usize| async move {
-            for _ in 0..times {
-                let request = attack.request().set(field, make(size));
-                attack.ask(&request).await?.answer().await;
-            }
-            Ok::<_, Miss>(())
-        }
-    };
     if let Answer::Silence = attack.ask(&attack.request().set(field, make(64 << 10))).await?.answer().await {
         return Err(Miss::failed("64 KiB are not answered in time"));
     }
-    let small = attack.time_of(times(3 << 10)(attack.clone(), REQUESTS)).await?;
-    let large = attack.time_of(times(12 << 10)(attack.clone(), REQUESTS)).await?;
-    attack.judge_linear(small, large)
+    let ask = |attack: Attack, size| async move {
+        for _ in 0..REQUESTS {
+            attack.ask(&attack.request().set(field, make(size))).await?.answer().await;
+        }
+        Ok(())
+    };
+    attack.linear(3 << 10, ask).await
 }
 
 async fn byte_by_byte(peer: &mut crate::peer::Peer, bytes: &[u8]) {
