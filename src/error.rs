@@ -179,6 +179,29 @@ pub enum ErrorKind {
     Lost,
 }
 
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+impl Error {
+    /// How a connection ended: by what the peer did wrong, in order if both sent their Close, else by what broke it.
+    pub(crate) fn at_end(
+        failure: Option<ProtocolError>,
+        clean: bool,
+        error: Option<Self>,
+        write_error: Option<io::ErrorKind>,
+    ) -> Result<(), Self> {
+        match (failure, clean) {
+            (Some(failure), _) => Err(Self::Protocol(failure)),
+            // After both Closes it does not matter how the transport ends.
+            (None, true) => Ok(()),
+            (None, false) => Err(match (error, write_error) {
+                // Why there was no end in time, where that is known.
+                (None | Some(Self::Timeout(_)), Some(kind)) => Self::Io(kind.into()),
+                (Some(error), _) => error,
+                (None, None) => Self::Lost,
+            }),
+        }
+    }
+}
+
 impl Error {
     /// What this is about: each variant belongs to one kind.
     #[must_use]

@@ -139,17 +139,22 @@ struct Revoked {
     until: u64,
 }
 
-impl Named {
-    fn of_a_user(self) -> Result<Self, ApiError> {
-        if is_user(&self.user_id) { Ok(self) } else { Err(ApiError::invalid("user_id names no user")) }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevokedBefore {
     user_id: String,
     time: Option<u64>,
+}
+
+impl Named {
+    fn of_a_user(self) -> Result<Self, ApiError> {
+        check_user(&self.user_id)?;
+        Ok(self)
+    }
+}
+
+fn check_user(user: &str) -> Result<(), ApiError> {
+    if is_user(user) { Ok(()) } else { Err(ApiError::invalid("user_id names no user")) }
 }
 
 /// A part of a list, by name.
@@ -232,7 +237,7 @@ async fn stats(State(api): Shared) -> Answer {
         "node": hub.name,
         "nodes": hub.nodes(),
         "by_node": by_node.into_values().collect::<Vec<_>>(),
-        "users_of_all_nodes": hub.online.places_of(TO_ALL).len(),
+        "users_of_all_nodes": hub.users_of(TO_ALL, 0).1,
         "uptime_seconds": own.uptime_seconds,
         "connections": metrics.connections.get(),
         "users": metrics.users.get(),
@@ -328,8 +333,8 @@ async fn disconnect(State(api): Shared, body: Result<Bytes, BytesRejection>) -> 
     let here = api.hub.connections(&named.user_id).len();
     tracing::info!(user = named.user_id, here, "disconnected by the API");
     let reason = named.reason.unwrap_or_else(|| "an operator ended the connection".to_owned());
-    let _ = tell(&api.hub, News::Disconnect { user: named.user_id, code: close_code::DISCONNECTED, reason })
-        .await?;
+    let news = News::Disconnect { user: named.user_id, code: close_code::DISCONNECTED, reason };
+    api.hub.bus.send(news).await?;
     Ok(Json(json!({ "done": true, "connections_of_this_node": here })))
 }
 
@@ -365,9 +370,7 @@ async fn revoke(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answ
 
 async fn revoke_before(State(api): Shared, body: Result<Bytes, BytesRejection>) -> Answer {
     let RevokedBefore { user_id: user, time } = read(body)?;
-    if !is_user(&user) {
-        return Err(ApiError::invalid("user_id names no user"));
-    }
+    check_user(&user)?;
     // Those of this second as well.
     let time = time.unwrap_or_else(|| now() + 1);
     if !can_be_issued(time) {

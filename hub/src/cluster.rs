@@ -1,5 +1,5 @@
-//! The nodes of a hub: that they live, what they have, and who is with them. Every node knows all of it, so that asking costs nothing;
-//! one that is not heard of for a while is gone, and its users with it.
+//! The nodes of a hub: that they live, what they have, and who is with them. Every node knows all of it, so that asking
+//! costs nothing; one that is not heard of for a while is gone, and its users with it.
 
 #![forbid(unsafe_code)]
 
@@ -83,10 +83,7 @@ impl Cluster {
         if node == self.name {
             return;
         }
-        let is_new = self.heard(node);
-        if let Some(other) = self.others().get_mut(node) {
-            other.figures = figures.map(|figures| (Instant::now(), figures)).or(other.figures.take());
-        }
+        let is_new = self.heard(node, figures);
         if asks {
             self.is_behind.store(true, Ordering::Release);
         } else if is_new {
@@ -119,15 +116,17 @@ impl Cluster {
         News::Moved { node: self.name.clone(), anew: true, came: Vec::new(), left: Vec::new() }
     }
 
-    /// Whether it was not known.
-    fn heard(&self, node: &str) -> bool {
+    /// Notes that a node lives, and what it has, if it said so. Whether it was not known.
+    fn heard(&self, node: &str, figures: Option<Figures>) -> bool {
         let heard = Instant::now();
+        let figures = figures.map(|figures| (heard, figures));
         let mut others = self.others();
         if let Some(other) = others.get_mut(node) {
             other.heard = heard;
+            other.figures = figures.or(other.figures.take());
             return false;
         }
-        others.insert(node.into(), Other { heard, figures: None });
+        others.insert(node.into(), Other { heard, figures });
         true
     }
 
@@ -153,7 +152,7 @@ pub(crate) fn moved(
     if node == cluster.name {
         return;
     }
-    cluster.heard(node);
+    cluster.heard(node, None);
     let node: Arc<str> = node.into();
     let came: Vec<Place> = came.into_iter().map(|(room, user)| (room.into(), user.into())).collect();
     let mut left: Vec<Place> = left.into_iter().map(|(room, user)| (room.into(), user.into())).collect();

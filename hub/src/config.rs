@@ -419,20 +419,15 @@ impl Config {
             return wrong("server.address and api.address are the same: they want a port each");
         }
         let is_trial = self.development || self.keys.is_none();
-        if is_trial && !self.insecure_anywhere {
-            let is_here = is_of_this_machine(&self.server_address) && self.api_address.ip().is_loopback();
-            if !is_here && self.development {
-                return wrong(
-                    "others than this machine could come in without a token: listen on 127.0.0.1, or set \
-                     auth.insecure_anywhere=true",
-                );
-            }
-            if !is_here {
-                return wrong(
-                    "there are no keys: set auth.algorithms and auth.key_file or auth.key_set. To have the run make its \
-                     own, and print tokens, where others than this machine come in, set auth.insecure_anywhere=true",
-                );
-            }
+        let is_here = is_of_this_machine(&self.server_address) && self.api_address.ip().is_loopback();
+        if is_trial && !is_here && !self.insecure_anywhere {
+            return wrong(if self.development {
+                "others than this machine could come in without a token: listen on 127.0.0.1, or set \
+                 auth.insecure_anywhere=true"
+            } else {
+                "there are no keys: set auth.algorithms and auth.key_file or auth.key_set. To have the run make its \
+                 own, and print tokens, where others than this machine come in, set auth.insecure_anywhere=true"
+            });
         }
         if self.database.is_some() {
             if self.redis.is_some() {
@@ -470,9 +465,18 @@ impl Default for Config {
 
 /// Whether only programs on this machine reach it.
 fn is_of_this_machine(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+    host_of(address).map_or_else(is_localhost, |ip| ip.is_loopback())
+}
+
+/// The IP address in `host:port` or `host`, else the name.
+pub(crate) fn host_of(authority: &str) -> Result<IpAddr, &str> {
+    let host = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'));
+    let host = host.map_or(authority, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| host)
+}
+
+pub(crate) fn is_localhost(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
 }
 
 /// RFC 6265 §4.1.1: "cookie-name = token".

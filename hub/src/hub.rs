@@ -169,11 +169,13 @@ impl Hub {
 
     /// Whether a user is barred, or the token was taken back.
     pub(crate) async fn is_barred(&self, identity: &Identity) -> Result<bool, StoreError> {
-        if self.store.is_barred(identity.user.clone(), identity.token.clone()).await? {
-            return Ok(true);
-        }
+        let barred = self.store.is_barred(identity.user.clone(), identity.token.clone());
         // Without tokens there is nothing else to take back.
-        Ok(self.verifier.is_some() && !identity.is_from(self.store.valid_from(identity.user.clone()).await?))
+        if self.verifier.is_none() {
+            return barred.await;
+        }
+        let (barred, from) = tokio::try_join!(barred, self.store.valid_from(identity.user.clone()))?;
+        Ok(barred || !identity.is_from(from))
     }
 
     /// Whether what is stored reaches those who are here. Once it does not, it never will again: the program has to

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::api::{self, Api};
 use crate::auth::Verifier;
 use crate::bus::{Bus, Local, News};
 use crate::cluster::{self, Cluster};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, host_of, is_localhost};
 use crate::hub::Hub;
 use crate::session;
 use crate::store::memory::Memory;
@@ -300,10 +300,7 @@ fn reload_keys(hub: &Hub) {
 
 /// Whether a request names this machine by itself.
 fn is_by_own_name(upgrade: &Upgrade) -> bool {
-    let host = upgrade.request().fields().text("Host").unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(name, _)| name);
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+    host_of(upgrade.request().host()).map_or_else(is_localhost, |_| true)
 }
 
 /// Faults have no tokens and payloads in them.

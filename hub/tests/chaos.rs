@@ -216,14 +216,12 @@ async fn run<B: Behind>() {
     let each = messages / WRITERS;
     let last = each * WRITERS;
     let mut behind = B::start().await;
-    let mut settings = vec![
-        "auth.development=true".to_owned(),
-        format!("history.messages={}", last.min(100_000)),
-        "server.max_connections_from_one=1000".to_owned(),
-        "server.trusted_proxies=127.0.0.1".to_owned(),
-    ];
-    settings.extend(behind.settings().iter().map(|(name, value)| format!("{name}={value}")));
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let settings = behind.program_settings(&[
+        "auth.development=true",
+        &format!("history.messages={}", last.min(100_000)),
+        "server.max_connections_from_one=1000",
+        "server.trusted_proxies=127.0.0.1",
+    ]);
     let mut nodes = Vec::new();
     for _ in 0..3 {
         nodes.push(Program::start(&settings).await);

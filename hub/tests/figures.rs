@@ -26,9 +26,7 @@ async fn each_node_knows_the_figures_of_all_by_postgresql() {
 
 async fn each_node_knows_the_figures_of_all<B: Behind>() {
     let behind = B::start().await;
-    let place: Vec<_> = behind.settings().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let own = ["auth.development=true", "redis.node_timeout=3s"];
-    let settings: Vec<&str> = own.into_iter().chain(place.iter().map(String::as_str)).collect();
+    let settings = behind.program_settings(&["auth.development=true", "redis.node_timeout=3s"]);
     let mut nodes = Vec::new();
     for _ in 0..3 {
         nodes.push(Program::start(&settings).await);

@@ -172,18 +172,7 @@ async fn who_cannot_be_given_all_is_told() {
         let path = database.as_ref().map_or("none", Scratch::path);
         let hub = hub(&[DEVELOPMENT, ("history.messages", "10"), ("history.database", path)]).await;
         let (mut peer, epoch) = filled(&hub, 30).await;
-        for (epoch, seq, recovered) in [
-            (epoch.clone(), 19, false),
-            (epoch.clone(), 20, true),
-            (epoch.clone(), 30, true),
-            (epoch, 31, false),
-            (json!("another"), 25, false),
-        ] {
-            let page = peer.ask(join("j", "r", json!({ "after": { "epoch": epoch, "seq": seq } }))).await;
-            assert_eq!(page["data"]["recovered"], recovered, "{path} {seq}");
-            let expected = if recovered { 30 - seq } else { 0 };
-            assert_eq!(page["data"]["messages"].as_array().unwrap().len(), expected, "{path} {seq}");
-        }
+        peer.recovers_the_last_ten_of_thirty(epoch).await;
     }
 }
 

@@ -33,9 +33,8 @@ async fn does_not_fill_the_log<B: Behind>() {
         let text = std::fs::read_to_string(log.path()).unwrap();
         text.lines().filter(|line| !line.contains("INSECURE")).map(str::to_owned).collect::<Vec<_>>()
     };
-    let place: Vec<_> = behind.settings().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let own = ["auth.development=true", "server.max_connections_from_one=1000"];
-    let settings: Vec<&str> = own.into_iter().chain(place.iter().map(String::as_str)).collect();
+    let settings =
+        behind.program_settings(&["auth.development=true", "server.max_connections_from_one=1000"]);
     let program = Program::start_logging(&log, &settings).await;
     let mut peers = Vec::new();
     for number in 0..WRITERS {

@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use nodes::{after, join, node, nodes, text};
+use nodes::{after, join, node, nodes, text, three_of_whom_one_said_five};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use support::postgres::PostgresServer;
@@ -49,16 +49,7 @@ mod beside_redis {
 async fn a_database_that_knows_less_has_all_recover_and_tells_them() {
     let postgres = PostgresServer::start().await;
     let nodes = nodes(&postgres, &[]).await;
-    let mut peers = Vec::new();
-    let mut position = Value::Null;
-    for (node, user) in nodes.iter().zip(["ana", "bob", "eve"]) {
-        let mut peer = Peer::guest(node, user).await;
-        position = after(&peer.ask(join("j", Value::Null)).await);
-        peers.push(peer);
-    }
-    for number in 0..5 {
-        assert_eq!(peers[0].ask(text(&number.to_string())).await["message_type"], "ack");
-    }
+    let (mut peers, mut position) = three_of_whom_one_said_five(&nodes).await;
     for peer in &mut peers {
         while peer.next("text").await["seq"] != 5 {}
     }

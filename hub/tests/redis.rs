@@ -6,7 +6,7 @@
 mod nodes;
 mod support;
 
-use nodes::{after, join, node, nodes, text};
+use nodes::{after, join, node, nodes, text, three_of_whom_one_said_five};
 use serde_json::{Value, json};
 use support::program::RedisServer;
 use support::{Peer, api, data, now};
@@ -18,16 +18,7 @@ nodes::of_many_nodes!(RedisServer);
 async fn if_redis_forgets_all_have_to_recover_and_are_told() {
     let mut redis = RedisServer::start(false).await;
     let nodes = nodes(&redis, &[]).await;
-    let mut peers = Vec::new();
-    let mut position = Value::Null;
-    for (node, user) in nodes.iter().zip(["ana", "bob", "eve"]) {
-        let mut peer = Peer::guest(node, user).await;
-        position = after(&peer.ask(join("j", Value::Null)).await);
-        peers.push(peer);
-    }
-    for number in 0..5 {
-        assert_eq!(peers[0].ask(text(&number.to_string())).await["message_type"], "ack");
-    }
+    let (mut peers, mut position) = three_of_whom_one_said_five(&nodes).await;
     redis.kill();
     redis.again().await;
     for peer in &mut peers {

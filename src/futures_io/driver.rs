@@ -102,17 +102,8 @@ impl<S> Driver<S> {
         self.connection.output_lost();
         self.connection.release();
         let status = self.connection.close_status();
-        let ended = match (self.failure.take(), &status) {
-            (Some(failure), _) => Err(Error::Protocol(failure)),
-            // After both Closes it does not matter how the transport ends.
-            (None, Some(status)) if status.clean => Ok(()),
-            _ => Err(match (error, self.write_error) {
-                // Why there was no end in time, where that is known.
-                (None | Some(Error::Timeout(_)), Some(kind)) => Error::Io(kind.into()),
-                (Some(error), _) => error,
-                (None, None) => Error::Lost,
-            }),
-        };
+        let clean = status.as_ref().is_some_and(|status| status.clean);
+        let ended = Error::at_end(self.failure.take(), clean, error, self.write_error);
         self.watch.ended(|| status, ended.as_ref().err());
         ended
     }

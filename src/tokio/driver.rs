@@ -94,17 +94,8 @@ impl<S> Driver<'_, S> {
         intake.receiver.release();
         line.sender.release();
         let status = line.heard.close_status(&line.sender);
-        let ended = match (line.closing.end(), &status) {
-            (Some(failure), _) => Err(Error::Protocol(failure)),
-            // After both Closes it does not matter how the transport ends.
-            (None, Some(status)) if status.clean => Ok(()),
-            _ => Err(match (error, line.write_error) {
-                // Why there was no end in time, where that is known.
-                (None | Some(Error::Timeout(_)), Some(kind)) => Error::Io(kind.into()),
-                (Some(error), _) => error,
-                (None, None) => Error::Lost,
-            }),
-        };
+        let clean = status.as_ref().is_some_and(|status| status.clean);
+        let ended = Error::at_end(line.closing.end(), clean, error, line.write_error);
         line.watch.ended(|| status, ended.as_ref().err());
         ended
     }

@@ -213,8 +213,7 @@ impl Verifier {
             // The moment at which it is not taken any more.
             expires: Some(whole_seconds(claims.exp).saturating_add(self.rules.leeway.as_secs())),
             token: claims.jti,
-            // What is too small or too large is as early or late as can be.
-            issued: claims.iat.as_f64().map(|issued| issued as u64),
+            issued: claims.iat.as_f64().map(whole_seconds),
             rooms: claims.rooms,
             may_broadcast: claims.broadcast,
         })

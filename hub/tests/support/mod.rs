@@ -174,6 +174,25 @@ impl Peer {
         }
     }
 
+    /// Joins the room `r`, which had 30 messages and keeps 10, from where it can be given what it missed, and from where
+    /// it cannot.
+    pub(crate) async fn recovers_the_last_ten_of_thirty(&mut self, epoch: Value) {
+        for (epoch, seq, recovered) in [
+            (epoch.clone(), 19, false),
+            (epoch.clone(), 20, true),
+            (epoch.clone(), 30, true),
+            (epoch, 31, false),
+            (json!("another"), 25, false),
+        ] {
+            let data = json!({ "after": { "epoch": epoch, "seq": seq } });
+            let join = json!({ "id": "j", "message_type": "join", "room": "r", "data": data });
+            let page = self.ask(join).await;
+            assert_eq!(page["data"]["recovered"], recovered, "{seq}");
+            let expected = if recovered { 30 - seq } else { 0 };
+            assert_eq!(page["data"]["messages"].as_array().unwrap().len(), expected, "{seq}");
+        }
+    }
+
     /// With what code the hub closed.
     pub(crate) async fn end(&mut self) -> u16 {
         while self.recv().await.is_some() {}

@@ -1,5 +1,7 @@
 //! What many nodes do, whatever keeps for them: the tests of each such store.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -55,6 +57,21 @@ pub(crate) fn join(id: &str, data: Value) -> Value {
 
 pub(crate) fn text(id: &str) -> Value {
     json!({ "id": id, "message_type": "text", "room": "r", "data": id })
+}
+
+/// One at each node, of whom the first said five messages; and where each of them began.
+pub(crate) async fn three_of_whom_one_said_five(nodes: &[Running; 3]) -> (Vec<Peer>, Value) {
+    let mut peers = Vec::new();
+    let mut position = Value::Null;
+    for (node, user) in nodes.iter().zip(["ana", "bob", "eve"]) {
+        let mut peer = Peer::guest(node, user).await;
+        position = after(&peer.ask(join("j", Value::Null)).await);
+        peers.push(peer);
+    }
+    for number in 0..5 {
+        assert_eq!(peers[0].ask(text(&number.to_string())).await["message_type"], "ack");
+    }
+    (peers, position)
 }
 
 pub(crate) fn after(page: &Value) -> Value {
@@ -193,18 +210,7 @@ pub(crate) async fn who_cannot_be_given_all_is_told<B: Behind>() {
     for number in 1..=30 {
         assert_eq!(peer.ask(text(&number.to_string())).await["seq"], number);
     }
-    for (epoch, seq, recovered) in [
-        (epoch.clone(), 19, false),
-        (epoch.clone(), 20, true),
-        (epoch.clone(), 30, true),
-        (epoch, 31, false),
-        (json!("another"), 25, false),
-    ] {
-        let page = peer.ask(join("j", json!({ "after": { "epoch": epoch, "seq": seq } }))).await;
-        assert_eq!(page["data"]["recovered"], recovered, "{seq}");
-        let expected = if recovered { 30 - seq } else { 0 };
-        assert_eq!(page["data"]["messages"].as_array().unwrap().len(), expected, "{seq}");
-    }
+    peer.recovers_the_last_ten_of_thirty(epoch).await;
     // What is forgotten is not recognised any more, and what is kept is.
     assert_eq!(peer.ask(text("30")).await["seq"], 30);
     assert_eq!(peer.ask(text("1")).await["seq"], 31);
@@ -315,9 +321,7 @@ pub(crate) async fn a_stream_is_bounded_by_its_bytes<B: Behind>() {
 
 pub(crate) async fn users_of_a_node_that_dies_leave<B: Behind>() {
     let behind = B::start().await;
-    let place: Vec<_> = behind.settings().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let own = ["auth.development=true", "redis.node_timeout=2s"];
-    let settings: Vec<&str> = own.into_iter().chain(place.iter().map(String::as_str)).collect();
+    let settings = behind.program_settings(&["auth.development=true", "redis.node_timeout=2s"]);
     let (stays, dies) = (Program::start(&settings).await, Program::start(&settings).await);
     let mut watcher = stays.connect("?user=watcher").await;
     let mut ana = dies.connect("?user=ana").await;

@@ -20,22 +20,22 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it on free ports, and waits until it takes connections.
-    pub(crate) async fn start(settings: &[&str]) -> Self {
+    pub(crate) async fn start(settings: &[impl AsRef<str>]) -> Self {
         Self::start_at("127.0.0.1:0", "127.0.0.1:0", settings).await
     }
 
     /// Starts it at these addresses.
-    pub(crate) async fn start_at(address: &str, api: &str, settings: &[&str]) -> Self {
+    pub(crate) async fn start_at(address: &str, api: &str, settings: &[impl AsRef<str>]) -> Self {
         Self::run(&["--address", address, "--api-address", api], |_| {}, settings).await
     }
 
     /// Starts it on free ports, with what is done to its environment or output.
-    pub(crate) async fn start_as(own: impl FnOnce(&mut Command), settings: &[&str]) -> Self {
+    pub(crate) async fn start_as(own: impl FnOnce(&mut Command), settings: &[impl AsRef<str>]) -> Self {
         Self::run(&["--address", "127.0.0.1:0", "--api-address", "127.0.0.1:0"], own, settings).await
     }
 
     /// Starts it, with what it logs in a file.
-    pub(crate) async fn start_logging(log: &Scratch, settings: &[&str]) -> Self {
+    pub(crate) async fn start_logging(log: &Scratch, settings: &[impl AsRef<str>]) -> Self {
         let file = std::fs::File::create(log.path()).unwrap();
         let logging = |command: &mut Command| {
             command.env("RUST_LOG", "info").stderr(file);
@@ -43,11 +43,11 @@ impl Program {
         Self::start_as(logging, settings).await
     }
 
-    async fn run(arguments: &[&str], own: impl FnOnce(&mut Command), settings: &[&str]) -> Self {
+    async fn run(arguments: &[&str], own: impl FnOnce(&mut Command), settings: &[impl AsRef<str>]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
         command.arg("serve").args(arguments);
         for setting in settings {
-            command.arg("--set").arg(setting);
+            command.arg("--set").arg(setting.as_ref());
         }
         command.env("TAUT_HUB_API_TOKEN", API_TOKEN).env("RUST_LOG", "error").stdout(Stdio::piped());
         own(&mut command);
@@ -102,6 +102,12 @@ pub(crate) trait Behind: Sized {
     async fn start() -> Self;
     /// By which a hub finds it.
     fn settings(&self) -> Vec<(&'static str, String)>;
+    /// The same for a program, behind these.
+    fn program_settings(&self, own: &[&str]) -> Vec<String> {
+        let place = self.settings();
+        let place = place.iter().map(|(name, value)| format!("{name}={value}"));
+        own.iter().map(|&setting| setting.to_owned()).chain(place).collect()
+    }
     /// SIGKILL.
     fn kill(&mut self);
     async fn again(&mut self);

@@ -1,4 +1,4 @@
--- Version 1. It stands in a schema of its own, which is first in the search path.
+-- Version 1, but for what version 2 makes. It stands in a schema of its own, which is first in the search path.
 
 -- The number of the feed's last entry, under an era: a new one makes all positions void. Whoever numbers has its lock.
 -- What is oldest is known here and below, since looking for it would go over all that was deleted before.
@@ -42,52 +42,6 @@ BEGIN
     IF front < known THEN
         UPDATE head SET number = known + 1, era = gen_random_uuid() RETURNING number, era INTO front, this_era;
     END IF;
-END $$;
-
--- Numbers, keeps and passes on, in this order. `most`: how many of a stream are kept; `entries`: of the feed.
-CREATE FUNCTION take(
-    known bigint, streams text[], senders text[], ids text[], bodies text[], most bigint, entries bigint
-) RETURNS TABLE (place integer, given bigint, epoch text, duplicate boolean) LANGUAGE plpgsql AS $$
-DECLARE
-    front bigint;
-    this_era uuid;
-    which bigint;
-    last bigint;
-    first bigint;
-BEGIN
-    SELECT * INTO front, this_era FROM guard(known);
-    FOR place IN 1 .. cardinality(bodies) LOOP
-        IF streams[place] IS NULL THEN
-            front := front + 1;
-            INSERT INTO feed (number, body) VALUES (front, bodies[place]);
-            RETURN QUERY SELECT place, 0::bigint, '', false;
-            CONTINUE;
-        END IF;
-        LOOP
-            SELECT s.number, s.seq, s.oldest INTO which, last, first FROM stream s WHERE s.name = streams[place];
-            EXIT WHEN FOUND;
-            -- Who opens a stream may make it at the same time.
-            INSERT INTO stream (name) VALUES (streams[place]) ON CONFLICT DO NOTHING;
-        END LOOP;
-        SELECT m.seq INTO given FROM message m
-            WHERE m.stream = which AND m.sender = senders[place] AND m.id = ids[place];
-        duplicate := FOUND;
-        IF NOT duplicate THEN
-            given := last + 1;
-            front := front + 1;
-            UPDATE stream s SET seq = given, oldest = greatest(first, given - most + 1), used = now()
-                WHERE s.number = which;
-            INSERT INTO message (stream, seq, sender, id, body)
-                VALUES (which, given, senders[place], ids[place], bodies[place]);
-            DELETE FROM message m WHERE m.stream = which AND m.seq BETWEEN first AND given - most;
-            INSERT INTO feed (number, stream, seq, body) VALUES (front, streams[place], given, bodies[place]);
-        END IF;
-        RETURN QUERY SELECT place, given, which || '.' || this_era, duplicate;
-    END LOOP;
-    SELECT oldest INTO first FROM head;
-    DELETE FROM feed f WHERE f.number BETWEEN first AND front - entries;
-    UPDATE head SET number = front, oldest = greatest(first, front - entries + 1);
-    PERFORM pg_notify(current_schema()::text, '');
 END $$;
 
 -- Forgets streams in which nothing was said for so long (seconds), a hundred at once, and empty ones after an hour.

@@ -7,8 +7,9 @@ UPDATE stream s
 ALTER TABLE head ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
 UPDATE head SET bytes = (SELECT coalesce(sum(octet_length(f.body)), 0) FROM feed f);
 
--- As before, for nodes that know bytes as well. `most_bytes`: of a stream; `entry_bytes`: of the feed. The last message of a
--- stream and the last entry stay. What was not counted as it should be is, once nothing else is left.
+-- Numbers, keeps and passes on, in this order. `most`, `most_bytes`: how many messages of a stream are kept, and bytes of them;
+-- `entries`, `entry_bytes`: the same of the feed. The last message of a stream and the last entry stay. What was not counted as it
+-- should be is, once nothing else is left.
 CREATE FUNCTION take(
     known bigint, streams text[], senders text[], ids text[], bodies text[], most bigint, entries bigint,
     most_bytes bigint, entry_bytes bigint
