@@ -262,7 +262,14 @@ impl Input {
         self.holder == Holder::Own && len.saturating_mul(Config::MOST_PINNED) >= self.memory()
     }
 
+    /// Whether anything is to be given back.
+    #[inline]
+    pub(crate) fn has_memory(&self) -> bool {
+        self.memory() > 0
+    }
+
     /// Whether all that came is parsed.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

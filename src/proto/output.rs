@@ -268,7 +268,15 @@ impl Output {
     }
 
     /// Gives back memory that holds nothing, or far less than its size.
+    #[inline]
     pub(crate) fn release(&mut self) {
+        if !self.is_empty() || self.shared.0.is_some() {
+            self.release_some();
+        }
+    }
+
+    #[inline(never)]
+    fn release_some(&mut self) {
         if self.is_empty() {
             self.shared = Shares(None);
         } else if (self.arena.len() - self.cursor).saturating_mul(Config::MOST_PINNED) < self.arena.capacity()

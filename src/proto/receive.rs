@@ -153,6 +153,7 @@ impl Receiver {
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
         match self.whole() {
             Some(whole) => self.own(whole).map(|message| Some(Event::Message(message))),
+            None if self.is_at_rest() => Ok(None),
             None => owned_by_parts(self.next_other()),
         }
     }
@@ -166,6 +167,7 @@ impl Receiver {
     pub fn next_event_ref(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
         match self.whole() {
             Some(whole) => self.lend(whole).map(|message| Some(EventRef::Message(message))),
+            None if self.is_at_rest() => Ok(None),
             None => by_parts(self.next_other_ref()),
         }
     }
@@ -179,7 +181,9 @@ impl Receiver {
     /// Gives back memory that holds nothing, or far less than its size.
     #[inline]
     pub fn release(&mut self) {
-        self.input.release();
+        if self.input.has_memory() {
+            self.input.release();
+        }
         if let Some(payload) = &mut self.payload {
             payload.release();
             self.busy = !payload.is_idle();
@@ -257,6 +261,12 @@ impl Receiver {
     /// Whether a payload of `len` bytes in `input` is shared rather than copied.
     pub(super) fn shares(&self, len: usize) -> bool {
         len >= self.config.copy_below as usize && self.input.can_share(len)
+    }
+
+    /// Whether there is nothing to look at: all that came is parsed, and gave what it can.
+    #[inline(always)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.input.is_empty() && !self.busy && !self.eof && matches!(self.end, End::Open)
     }
 
     /// A short message that lies in `input`: nearly all do.

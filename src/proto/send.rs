@@ -265,6 +265,7 @@ impl Sender {
     }
 
     /// Gives back memory that holds nothing.
+    #[inline]
     pub fn release(&mut self) {
         self.queue.output.release();
     }
@@ -450,10 +451,15 @@ impl Sender {
 
     /// Moves the waiting pong into the queue, if no earlier one is still there: RFC 6455 §5.5.3 lets an
     /// endpoint "send a Pong frame for only the most recently processed Ping frame", which bounds them to two.
+    #[inline]
     fn place_pong(&mut self) {
-        if self.queue.output.has_pong() {
-            return;
+        if self.pong.is_some() && !self.queue.output.has_pong() {
+            self.insert_pong();
         }
+    }
+
+    #[inline(never)]
+    fn insert_pong(&mut self) {
         if let Some(payload) = self.pong.take() {
             let header = self.queue.header(OpCode::Pong, true, false, payload.len());
             self.queue.output.insert_pong(|arena| put_frame(arena, &header, &payload));

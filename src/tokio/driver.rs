@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let Self { intake, line } = self;
         let unfinished = intake.receiver.unfinished();
-        let at_rest = unfinished.is_none() && !line.sender.wants_output() && !line.unflushed;
+        let at_rest = unfinished.is_none() && !line.has_output();
         if at_rest && line.patience.is_at_rest() {
             return Poll::Pending;
         }

@@ -87,6 +87,12 @@ impl<S> Line<S> {
         self.heard.is_open(&self.sender)
     }
 
+    /// Whether bytes wait to be written, or for the stream to let go of them.
+    #[inline]
+    pub(super) fn has_output(&self) -> bool {
+        self.sender.wants_output() || self.unflushed
+    }
+
     /// How many bytes may wait for others: so few that the queue does not get full by it.
     pub(super) fn most_held(&self) -> usize {
         MOST_HELD.min(self.sender.config().max_queued / 2)
@@ -121,7 +127,7 @@ impl<S> Line<S> {
             return Poll::Pending;
         }
         // What a stream holds back until it is flushed waits for the peer as well.
-        if self.sender.wants_output() || self.unflushed {
+        if self.has_output() {
             self.patience.note_output();
         }
         if !self.patience.allows_memory(|| self.sender.memory()) {

@@ -86,6 +86,7 @@ impl Patience {
     }
 
     /// Notes that the peer took some of them.
+    #[inline]
     pub(super) fn note_written(&mut self, bytes: usize) {
         if let Some(output) = self.0.as_mut().and_then(|watch| watch.output.as_mut()) {
             output.done += bytes as u64;
@@ -93,6 +94,7 @@ impl Patience {
     }
 
     /// Notes that none waits any more.
+    #[inline]
     pub(super) fn note_drained(&mut self) {
         if let Some(watch) = &mut self.0
             && watch.output.take().is_some()

@@ -2,8 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +15,8 @@ use bytes::{BufMut, BytesMut};
 /// An empty buffer of [`SIZE`].
 pub(super) fn take() -> BytesMut {
     // At the end of a thread its buffers are gone before its sockets may be.
-    let kept = BUFFERS.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
-    kept.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
+    let kept = BUFFERS.try_with(|[first, second]| first.take().or_else(|| second.take()));
+    kept.ok().flatten().unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
 /// One for what is copied once more: it would need as much memory again.
@@ -29,10 +28,9 @@ pub(super) fn put(mut buffer: BytesMut) {
     buffer.clear();
     // Shorter if it was split, or moved on.
     if buffer.capacity() >= SIZE {
-        let _ = BUFFERS.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            if kept.len() < MOST_FREE {
-                kept.push(buffer);
+        let _ = BUFFERS.try_with(|[first, second]| {
+            if let Some(other) = first.replace(Some(buffer)) {
+                second.set(Some(other));
             }
         });
     }
@@ -76,7 +74,8 @@ impl Drop for Lease {
 }
 
 std::thread_local! {
-    static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// Those that are free: one to read into, and one that comes back after a lease.
+    static BUFFERS: [Cell<Option<BytesMut>>; 2] = const { [Cell::new(None), Cell::new(None)] };
 }
 
 static LEASES: AtomicUsize = AtomicUsize::new(0);
@@ -90,9 +89,6 @@ const SHORT: usize = 64 << 10;
 
 /// The most that a read brings of a handshake.
 const MOST_HEAD: usize = 4 << 10;
-
-/// How many free buffers a thread keeps: one to read into, and one that comes back after a lease.
-const MOST_FREE: usize = 2;
 
 /// How many buffers can be with connections at a time: 8 MiB.
 const MOST_LEASES: usize = 16;

@@ -21,8 +21,8 @@ use crate::budget::Budget;
 use crate::error::Error;
 use crate::options::Options;
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, ConnectionRef, Event, EventRef, Message, MessageRef,
-    SendError, Sender, Utf8Bytes,
+    CloseCode, CloseFrame, CloseStatus, Connection, ConnectionRef, Event, EventRef, Kind, Message,
+    MessageRef, SendError, Sender, Utf8Bytes,
 };
 
 /// A WebSocket over a byte stream.
@@ -257,11 +257,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes a copy of a short message that is held back for the answers to what came with it; false says nothing.
     #[inline(never)]
     fn hold(&self, message: &Message) -> bool {
-        let short = MessageRef::from(message).data().filter(|(_, payload)| payload.len() <= MOST_SHORT);
-        let Some((kind, payload)) = short else { return false };
+        let Some((kind, payload)) = short(message) else { return false };
         let mut line = self.line();
         let line = &mut *line;
         line.is_open() && self.shared.ask(line) && line.sender.append_held(kind, payload, MOST_HELD)
+    }
+
+    /// Takes a copy of a short message, and writes it; none says nothing.
+    #[inline(never)]
+    fn write(&self, message: &Message, cx: &mut Context<'_>) -> Option<Poll<Result<(), Error>>> {
+        let (kind, payload) = short(message)?;
+        let mut line = self.line();
+        let line = &mut *line;
+        let taken = line.is_open() && line.sender.append_held(kind, payload, MOST_HELD);
+        taken.then(|| line.poll_flush(cx))
     }
 
     /// Takes a message; whether it is held back.
@@ -302,18 +311,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Sending<'_, S> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // In nearly all cases there is nothing to wait for, and nothing moves.
-        if let Self::New(message, socket) = &*self
-            && socket.intake.has_input()
-            && socket.hold(message)
-        {
-            *self = Self::Done;
-            return Poll::Ready(Ok(()));
+        if let Self::New(message, socket) = &*self {
+            if socket.intake.has_input() {
+                if socket.hold(message) {
+                    *self = Self::Done;
+                    return Poll::Ready(Ok(()));
+                }
+            } else if let Some(written) = socket.write(message, cx) {
+                return self.poll_written(written);
+            }
         }
         self.poll_other(cx)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
+    /// What came of writing a message that was taken.
+    #[inline(always)]
+    fn poll_written(&mut self, written: Poll<Result<(), Error>>) -> Poll<Result<(), Error>> {
+        let sent = mem::replace(self, Self::Done);
+        if let (Poll::Pending, Self::New(_, socket)) = (&written, sent) {
+            *self = Self::Waiting(Taken(Some(socket)));
+        }
+        written
+    }
+
     #[inline(never)]
     fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut taken = match mem::replace(self, Self::Done) {
@@ -374,6 +396,12 @@ impl<S> Permit<'_, S> {
         let taken = self.socket.line().sender.send(Message::Binary(bytes.into()));
         debug_assert!(taken.is_ok(), "there was room, and nobody else could take it");
     }
+}
+
+/// The payload of a message that may be copied.
+#[inline(always)]
+fn short(message: &Message) -> Option<(Kind, &[u8])> {
+    MessageRef::from(message).data().filter(|(_, payload)| payload.len() <= MOST_SHORT)
 }
 
 /// What is longer is shared rather than copied, unless the settings say otherwise.

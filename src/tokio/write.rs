@@ -14,7 +14,7 @@ use super::line::Line;
 use super::patience::Late;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
-use crate::proto::{SendError, SendErrorKind};
+use crate::proto::{Output, SendError, SendErrorKind};
 
 impl<S: AsyncWrite + Unpin> Line<S> {
     /// Waits for room in the queue.
@@ -78,7 +78,17 @@ impl<S: AsyncWrite + Unpin> Line<S> {
 
     /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
     /// for the end: what the peer sent before may still be read.
+    #[inline]
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_output() || self.senders.is_some() {
+            return self.poll_write_output(cx);
+        }
+        self.patience.note_drained();
+        Poll::Ready(())
+    }
+
+    #[inline(never)]
+    fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.poll_try_write(cx);
         if self.senders.is_some() {
             self.wake_ready();
@@ -97,14 +107,11 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     fn poll_try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sender.wants_output() {
             let output = self.sender.output();
-            let mut slices = [IoSlice::new(&[]); SLICES];
             let stream = Pin::new(&mut self.stream);
             let written = if output.is_in_one() {
                 ready!(stream.poll_write(cx, output.chunk()))?
             } else {
-                let count = output.chunks_vectored(&mut slices);
-                debug_assert_ne!(count, 0, "bytes that wait lie somewhere");
-                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
+                ready!(poll_write_pieces(stream, cx, output))?
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -139,6 +146,18 @@ impl<S: AsyncWrite + Unpin> Line<S> {
         }
         Poll::Pending
     }
+}
+
+#[inline(never)]
+fn poll_write_pieces<S: AsyncWrite>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    output: &Output,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = output.chunks_vectored(&mut slices);
+    debug_assert_ne!(count, 0, "bytes that wait lie somewhere");
+    stream.poll_write_vectored(cx, &slices[..count])
 }
 
 /// How many pieces one write takes: enough for a burst of large messages, and little on the stack.
