@@ -241,6 +241,26 @@ fn an_echo_allocates_nothing_for_a_message() {
     }
 }
 
+/// What a transport takes at once is not even copied.
+#[test]
+fn a_borrowed_message_that_goes_as_it_lies_allocates_nothing() {
+    let mut connection = connection(Role::Server, Config::new());
+    let payload = vec![b'x'; 1 << 20];
+    let mut bytes = 0;
+    let before = Heap::warm();
+    for len in [4_097, 16 << 10, 64 << 10, 1 << 20] {
+        let sent = connection.send_ref_with(MessageRef::Binary(&payload[..len]), |header, lent| {
+            assert_eq!(lent.as_ptr(), payload.as_ptr());
+            bytes += header.len() + lent.len();
+            header.len() + lent.len()
+        });
+        sent.unwrap();
+        assert!(!connection.wants_output());
+    }
+    assert_eq!(before.allocations(), 0);
+    assert!(bytes > (1 << 20) + (64 << 10));
+}
+
 /// Messages cut by reads, which go through the buffer of gathered messages.
 #[test]
 fn an_echo_of_messages_in_two_reads_allocates_nothing() {

@@ -203,8 +203,9 @@ async fn recv_each_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_send_took_the_next_call_writes() {
-    for (role, next) in
-        [Role::Client, Role::Server].into_iter().flat_map(|role| (0..3).map(move |next| (role, next)))
+    for (role, next, borrowed) in [Role::Client, Role::Server]
+        .into_iter()
+        .flat_map(|role| (0..6).map(move |case| (role, case / 2, case % 2 == 1)))
     {
         let (stream, mut peer) = pair(3);
         let mut socket = socket(role, Config::new(), stream.writing(Turns::bytewise()));
@@ -217,7 +218,11 @@ async fn what_send_took_the_next_call_writes() {
         let expected = messages();
         for message in &expected {
             // Dropped at its first `Pending`, having taken the message.
-            let sent = ends(polled(1, socket.send(message.clone()))).await;
+            let sent = if borrowed {
+                ends(polled(1, socket.send_ref(message.into()))).await
+            } else {
+                ends(polled(1, socket.send(message.clone()))).await
+            };
             assert!(sent.is_none(), "the stream is pending before each byte: {sent:?}");
             match next {
                 0 => ends(restarted(&drops, async || socket.flush().await)).await.unwrap(),
@@ -235,7 +240,7 @@ async fn what_send_took_the_next_call_writes() {
         ends(restarted(&drops, async || socket.flush().await)).await.unwrap();
         drop(socket);
         let (got, code) = decode(role, &ends(reader).await.unwrap());
-        assert_eq!(got, expected, "{role:?}, {next}");
+        assert_eq!(got, expected, "{role:?}, {next}, {borrowed}");
         assert_eq!(code, Some(1000));
         assert!(drops.get() > 0);
     }
@@ -360,6 +365,7 @@ async fn dropping_close_does_not_move_its_deadline() {
 #[derive(Clone, Debug)]
 enum Operation {
     Send(Message, usize),
+    SendRef(Message, usize),
     Feed(Message),
     Flush(usize),
     Receive(usize),
@@ -379,6 +385,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     };
     prop_oneof![
         3 => (message(), 1_usize..5).prop_map(|(message, polls)| Operation::Send(message, polls)),
+        2 => (message(), 1_usize..5).prop_map(|(message, polls)| Operation::SendRef(message, polls)),
         2 => message().prop_map(Operation::Feed),
         1 => (1_usize..9).prop_map(Operation::Flush),
         4 => (1_usize..9).prop_map(Operation::Receive),
@@ -408,6 +415,18 @@ async fn play(
             Operation::Send(message, polls) => {
                 let sent = polled(polls, socket.send(message.clone())).await;
                 note(sent.unwrap_or(Ok(())), message, &mut taken);
+            }
+            Operation::SendRef(message, polls) => {
+                match polled(polls, socket.send_ref((&message).into())).await.unwrap_or(Ok(())) {
+                    Ok(()) => taken.push(message),
+                    Err(Error::Send(error)) => {
+                        assert!(
+                            matches!(error.kind(), SendErrorKind::Full | SendErrorKind::Closed),
+                            "{error}"
+                        );
+                    }
+                    Err(error) => panic!("send_ref: {error}"),
+                }
             }
             Operation::Feed(message) => note(socket.feed(message.clone()), message, &mut taken),
             Operation::Flush(polls) => match polled(polls, socket.flush()).await {

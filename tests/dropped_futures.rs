@@ -30,6 +30,7 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
     ("futures_io/websocket.rs", "WebSocket::recv", "futures_io_adapter.rs", "recv_loses_nothing"),
     ("futures_io/websocket.rs", "WebSocket::recv_event", "futures_io_adapter.rs", "recv_event_loses_nothing_and_tells_of_an_end_without_close"),
     ("futures_io/websocket.rs", "WebSocket::send", "futures_io_adapter.rs", "what_send_took_the_next_call_writes"),
+    ("futures_io/websocket.rs", "WebSocket::send_ref", "futures_io_adapter.rs", "what_send_took_the_next_call_writes"),
     ("http2.rs", "Client::connect", "http_upgrade.rs", "connecting_over_http2_can_be_dropped"),
     ("http2.rs", "Client::http2", "client_network/http2.rs", "it_can_be_dropped_anywhere"),
     ("http2.rs", "Client::new", "http_upgrade.rs", "connecting_over_http2_can_be_dropped"),
@@ -96,6 +97,7 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
     ("tokio/websocket.rs", "WebSocket::recv_event", "cancellation.rs", "recv_event_loses_nothing"),
     ("tokio/websocket.rs", "WebSocket::reserve", "cancellation.rs", "what_is_refused_is_handed_back_and_reserve_waits_for_room"),
     ("tokio/websocket.rs", "WebSocket::send", "cancellation.rs", "what_send_took_the_next_call_writes"),
+    ("tokio/websocket.rs", "WebSocket::send_ref", "cancellation.rs", "what_send_took_the_next_call_writes"),
 ];
 
 #[test]

@@ -216,7 +216,9 @@ async fn recv_event_loses_nothing_and_tells_of_an_end_without_close() {
 
 #[tokio::test(start_paused = true)]
 async fn what_send_took_the_next_call_writes() {
-    for (role, next) in ROLES.into_iter().flat_map(|role| (0..3).map(move |next| (role, next))) {
+    for (role, next, borrowed) in
+        ROLES.into_iter().flat_map(|role| (0..6).map(move |case| (role, case / 2, case % 2 == 1)))
+    {
         let (stream, peer) = pair(3);
         let mut socket = socket(role, Config::new(), stream.writing(Turns::bytewise()));
         let reader = reader(peer);
@@ -224,7 +226,11 @@ async fn what_send_took_the_next_call_writes() {
         let expected = messages();
         for message in &expected {
             // Dropped at its first `Pending`, having taken the message.
-            let sent = ends(polled(1, socket.send(message.clone()))).await;
+            let sent = if borrowed {
+                ends(polled(1, socket.send_ref(message.into()))).await
+            } else {
+                ends(polled(1, socket.send(message.clone()))).await
+            };
             assert!(sent.is_none(), "the stream is pending before each byte: {sent:?}");
             match next {
                 0 => ends(restarted(&drops, async || socket.flush().await)).await.unwrap(),
@@ -243,7 +249,7 @@ async fn what_send_took_the_next_call_writes() {
         drop(socket);
         let mut got = decode(role, &ends(reader).await.unwrap());
         assert_eq!(got.pop(), Some(close_message(1000)));
-        assert_eq!(got, expected, "{role:?}, {next}");
+        assert_eq!(got, expected, "{role:?}, {next}, {borrowed}");
         assert!(drops.get() > 0);
     }
 }

@@ -56,7 +56,7 @@ const LAYERS: Layers = &[
             &["end", "incoming", "prepared", "queue"],
             &["payload"],
             &["receive", "send"],
-            &["halves", "parse", "short"],
+            &["direct", "halves", "parse", "short"],
             &["connection"],
             &["account", "handshake"],
         ],

@@ -901,3 +901,66 @@ fn a_client_masks() {
     connection.send_text("text").unwrap();
     assert!(!drain(&mut connection).windows(4).any(|window| window == b"text"));
 }
+
+/// What goes to the transport at once, and what is queued, are the bytes that `send_ref` queues, however many of them the
+/// transport takes.
+#[test]
+fn a_borrowed_message_goes_at_once_as_it_would_from_the_queue() {
+    let settings = [(4_096, usize::MAX), (0, usize::MAX), (4_096, 5_000)];
+    for (role, (copied, whole_up_to)) in ROLES.into_iter().flat_map(|role| settings.map(|with| (role, with)))
+    {
+        let config = Config::new().share_above(copied).fragment_above(whole_up_to);
+        for len in [0, 1, 125, 126, 4_096, 4_097, 5_001, 65_535, 65_536, 100_000] {
+            let text = "x".repeat(len);
+            for message in [MessageRef::Binary(text.as_bytes()), MessageRef::Text(&text)] {
+                let mut queued = connection(role, config);
+                queued.send_ref(message).unwrap();
+                let expected = drain(&mut queued);
+                for taken in [0, 1, 2, 3, 4, 9, 10, 11, len / 2, len, len + 2, len + 4, len + 10, usize::MAX]
+                {
+                    let mut connection = connection(role, config);
+                    let mut wire = Vec::new();
+                    let mut lent = false;
+                    connection
+                        .send_ref_with(message, |header, payload| {
+                            lent = true;
+                            wire.extend([header, payload].concat().into_iter().take(taken));
+                            taken
+                        })
+                        .unwrap();
+                    wire.extend(drain(&mut connection));
+                    assert!(wire == expected, "{role:?} {config:?} {len} {taken}");
+                    let as_it_lies = len > copied as usize && len <= whole_up_to;
+                    assert_eq!(lent, role == Role::Server && as_it_lies, "{config:?} {len}");
+                    // A pong still goes between frames, and what is refused stays so.
+                    connection.feed(&frame(role.peer(), true, OpCode::Ping, b"?"));
+                    assert_eq!(
+                        connection.next_event().unwrap().unwrap().into_message(),
+                        Message::Ping(Bytes::from_static(b"?"))
+                    );
+                    assert_eq!(sent(&mut connection), [whole(OpCode::Pong, "?")]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_borrowed_message_joins_what_waits() {
+    let payload = [1; 10_000];
+    let never = |_: &[u8], _: &[u8]| -> usize { panic!("something waits") };
+    let mut server = connection(Role::Server, Config::new().max_queued(9_000));
+    server.send_text("first").unwrap();
+    server.send_ref_with(MessageRef::Binary(&payload), never).unwrap();
+    let refused = server.send_ref_with(MessageRef::Binary(&payload), never).unwrap_err();
+    assert_eq!(refused.kind(), SendErrorKind::Full);
+    server.feed(&frame(Role::Client, true, OpCode::Ping, b"!"));
+    assert!(server.next_event().unwrap().is_some());
+    let frames = [whole(OpCode::Pong, "!"), whole(OpCode::Text, "first"), whole(OpCode::Binary, payload)];
+    let waiting = sent(&mut server);
+    assert!(waiting.len() == 3 && frames.iter().all(|frame| waiting.contains(frame)));
+    server.close(None);
+    let refused = server.send_ref_with(MessageRef::Binary(&payload), never).unwrap_err();
+    assert_eq!(refused.kind(), SendErrorKind::Closed);
+    assert_eq!(sent(&mut server), [whole(OpCode::Close, "")]);
+}

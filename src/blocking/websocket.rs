@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::Instant;
 
 use super::patience::Patience;
@@ -11,7 +11,8 @@ use crate::error::{Deadline, Error};
 use crate::observe::Watch;
 use crate::options::{Options, PaceOf};
 use crate::proto::{
-    CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, Prepared, ProtocolError, State,
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, MessageRef, Prepared,
+    ProtocolError, State,
 };
 
 /// A WebSocket over a blocking stream.
@@ -182,6 +183,32 @@ impl<S: Read + Write + 'static> WebSocket<S> {
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.feed(message)?;
         self.flush()
+    }
+
+    /// Takes a message that stays the caller's, and writes all that waits: of what the stream takes at once nothing is
+    /// copied, the rest is. Short messages, those of a client and those that are compressed are copied as a whole.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); the message is the caller's anyway.
+    pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
+        let Self { stream, connection, watch, unflushed, .. } = self;
+        let mut waits = None;
+        connection.send_ref_with(message, |header, payload| {
+            let pieces = [IoSlice::new(header), IoSlice::new(payload)];
+            match retry(|| stream.write_vectored(&pieces)) {
+                Ok(count) => {
+                    watch.sent(count);
+                    *unflushed = true;
+                    count
+                }
+                // Any other comes again where the rest is written.
+                Err(error) => {
+                    waits = Some(error).filter(can_be_retried);
+                    0
+                }
+            }
+        })?;
+        waits.map_or_else(|| self.flush(), |error| Err(Error::Io(error)))
     }
 
     /// Writes all that waits.

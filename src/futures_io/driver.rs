@@ -18,7 +18,9 @@ use crate::error::{Deadline, Error};
 use crate::heartbeat::Due;
 use crate::observe::Watch;
 use crate::options::{Options, PaceOf};
-use crate::proto::{CloseCode, Connection, Event, Message, ProtocolError, SendError, SendErrorKind, State};
+use crate::proto::{
+    CloseCode, Connection, Event, Message, MessageRef, ProtocolError, SendError, SendErrorKind, State,
+};
 
 /// A stream, the engine, and what is known of their end.
 #[derive(Debug)]
@@ -183,6 +185,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Some(kind) => return Poll::Ready(Err(SendError::from(kind).into())),
             }
         }
+    }
+
+    /// Takes a borrowed message, of which nothing is copied that the stream takes at once.
+    pub(super) fn send_ref(
+        &mut self,
+        message: MessageRef<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SendError> {
+        let Self { stream, connection, watch, unflushed, .. } = self;
+        if *unflushed {
+            return connection.send_ref(message);
+        }
+        connection.send_ref_with(message, |header, payload| {
+            let pieces = [IoSlice::new(header), IoSlice::new(payload)];
+            match Pin::new(stream).poll_write_vectored(cx, &pieces) {
+                Poll::Ready(Ok(count)) => {
+                    watch.sent(count);
+                    *unflushed = true;
+                    count
+                }
+                // An error comes again where the rest is written.
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            }
+        })
     }
 
     pub(super) fn poll_flush_queue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

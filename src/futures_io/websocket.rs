@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use core::future::poll_fn;
+use core::task::Poll;
 use core::time::Duration;
 
 use ::futures_io::{AsyncRead, AsyncWrite};
@@ -12,7 +13,9 @@ use super::time::Time;
 use super::wakers::Side;
 use crate::error::Error;
 use crate::options::Options;
-use crate::proto::{CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, Prepared};
+use crate::proto::{
+    CloseCode, CloseFrame, CloseStatus, Connection, Event, Kind, Message, MessageRef, Prepared,
+};
 
 /// A WebSocket over a byte stream.
 ///
@@ -164,6 +167,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Error::Send`] hands the message back. After any other error the message was taken: as [`flush`](Self::flush).
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.feed(message)?;
+        self.flush().await
+    }
+
+    /// Takes a message that stays the caller's, and waits until that is written, as [`send`](Self::send): of what the
+    /// stream takes at once nothing is copied, the rest is. Short messages, those of a client and those that are
+    /// compressed are copied as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Send`], and the message was not taken; else as [`flush`](Self::flush).
+    pub async fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
+        poll_fn(|cx| Poll::Ready(self.0.send_ref(message, cx))).await?;
         self.flush().await
     }
 

@@ -225,6 +225,19 @@ impl Connection {
         self.settled().send_ref(message)
     }
 
+    /// See [`Sender::send_ref_with`].
+    ///
+    /// # Errors
+    /// See [`Sender::send_ref_with`].
+    #[inline]
+    pub fn send_ref_with(
+        &mut self,
+        message: MessageRef<'_>,
+        write: impl FnOnce(&[u8], &[u8]) -> usize,
+    ) -> Result<(), SendError> {
+        self.settled().send_ref_with(message, write)
+    }
+
     /// See [`Sender::send_text`].
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod close;
 mod config;
 mod connection;
 mod deflate;
+mod direct;
 mod encode;
 mod end;
 mod error;

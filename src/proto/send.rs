@@ -399,7 +399,7 @@ impl Sender {
     }
 
     #[inline]
-    fn data(&mut self, opcode: OpCode, payload: &[u8]) {
+    pub(super) fn data(&mut self, opcode: OpCode, payload: &[u8]) {
         if !(self.wants_deflate(payload) && self.data_deflated(opcode, payload)) {
             self.queue.frames_of(opcode, false, payload, &self.config);
         }
@@ -413,7 +413,7 @@ impl Sender {
     }
 
     #[inline]
-    fn wants_deflate(&self, payload: &[u8]) -> bool {
+    pub(super) fn wants_deflate(&self, payload: &[u8]) -> bool {
         self.compressor.wants(Some(payload.len()), &self.config)
     }
 

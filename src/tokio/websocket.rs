@@ -208,6 +208,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Sending::New(message.into(), self)
     }
 
+    /// Takes a message that stays the caller's, as [`send`](Self::send): of what the stream takes at once nothing is
+    /// copied, the rest is. Short messages, those of a client and those that are compressed are copied as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Send`], and the message was not taken; else as [`send`](Self::send).
+    pub async fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
+        let take = |cx: &mut Context<'_>| {
+            self.take(
+                |line, alone| if alone { line.send_ref(message, cx) } else { line.sender.send_ref(message) },
+            )
+        };
+        if poll_fn(|cx| Poll::Ready(take(cx))).await? {
+            return Ok(());
+        }
+        let mut taken = Taken(Some(self));
+        let written = poll_fn(|cx| taken.poll_flush(cx)).await;
+        taken.0 = None;
+        written
+    }
+
     /// Waits until there is room for a message; sending by the [`Permit`] cannot fail.
     ///
     /// # Errors
@@ -273,12 +293,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         taken.then(|| line.poll_flush(cx))
     }
 
-    /// Takes a message; whether it is held back.
-    fn take(&self, message: Message) -> Result<bool, SendError> {
+    /// Takes a message, by `queue`, which is told whether it may be written at once; gives whether it is held back.
+    fn take(
+        &self,
+        queue: impl FnOnce(&mut Line<S>, bool) -> Result<(), SendError>,
+    ) -> Result<bool, SendError> {
         let mut line = self.line();
-        line.sender.send(message)?;
+        let amid = self.intake.has_input();
+        queue(&mut line, !amid)?;
         // Frames may wait for others: those that the messages here will be answered with.
-        if self.intake.has_input() && line.is_open() && line.sender.queued() < line.most_held() {
+        if amid && line.is_open() && line.sender.queued() < line.most_held() {
             return Ok(self.shared.ask(&mut line));
         }
         line.note_closing();
@@ -339,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
     #[inline(never)]
     fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut taken = match mem::replace(self, Self::Done) {
-            Self::New(message, socket) => match socket.take(message) {
+            Self::New(message, socket) => match socket.take(|line, _| line.sender.send(message)) {
                 Ok(true) => return Poll::Ready(Ok(())),
                 Ok(false) => Taken(Some(socket)),
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -347,8 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
             Self::Waiting(taken) => taken,
             Self::Done => return Poll::Ready(Ok(())),
         };
-        let Some(socket) = &taken.0 else { return Poll::Ready(Ok(())) };
-        let written = socket.line().poll_flush(cx);
+        let written = taken.poll_flush(cx);
         if written.is_pending() {
             *self = Self::Waiting(taken);
         } else {
@@ -360,6 +383,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
 
 /// A socket that took a message; nothing once that is written.
 struct Taken<'a, S>(Option<&'a mut WebSocket<S>>);
+
+impl<S: AsyncWrite + Unpin> Taken<'_, S> {
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.as_ref().map_or(Poll::Ready(Ok(())), |socket| socket.line().poll_flush(cx))
+    }
+}
 
 impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {

@@ -14,7 +14,7 @@ use super::line::Line;
 use super::patience::Late;
 use super::wakers::Side;
 use crate::error::{Deadline, Error};
-use crate::proto::{Output, SendError, SendErrorKind};
+use crate::proto::{MessageRef, Output, SendError, SendErrorKind};
 
 impl<S: AsyncWrite + Unpin> Line<S> {
     /// Waits for room in the queue.
@@ -76,6 +76,37 @@ impl<S: AsyncWrite + Unpin> Line<S> {
         polled
     }
 
+    /// Takes a borrowed message, of which nothing is copied that the stream takes at once.
+    pub(super) fn send_ref(
+        &mut self,
+        message: MessageRef<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SendError> {
+        if self.has_output() || self.senders.is_some() {
+            return self.sender.send_ref(message);
+        }
+        let Self { stream, sender, .. } = self;
+        let mut written = 0;
+        sender.send_ref_with(message, |header, payload| {
+            let pieces = [IoSlice::new(header), IoSlice::new(payload)];
+            // An error comes again where the rest is written.
+            if let Poll::Ready(Ok(count)) = Pin::new(stream).poll_write_vectored(cx, &pieces) {
+                written = count;
+            }
+            written
+        })?;
+        if written > 0 {
+            self.note_written(written);
+        }
+        Ok(())
+    }
+
+    fn note_written(&mut self, count: usize) {
+        self.patience.note_written(count);
+        self.watch.sent(count);
+        self.unflushed = true;
+    }
+
     /// Writes as much as the stream takes; pending while something waits. An error of the stream is kept
     /// for the end: what the peer sent before may still be read.
     #[inline]
@@ -117,9 +148,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             output.advance(written);
-            self.patience.note_written(written);
-            self.watch.sent(written);
-            self.unflushed = true;
+            self.note_written(written);
             if self.wants_flush() {
                 ready!(self.poll_flush_stream(cx))?;
             }

@@ -116,7 +116,7 @@ impl<const BORROWED: bool, const OWN_BUFFER: bool> Receive for Receiving<BORROWE
     }
 }
 
-/// Sends slices, which are copied.
+/// Sends slices: short ones, and all of a client, are copied; the others go where nothing waits before them.
 struct Lending {
     connection: Connection,
     memory: Memory,
@@ -139,7 +139,13 @@ impl Send for Lending {
             MessageRef::Binary(&self.payload)
         };
         for number in 1..=count {
-            self.connection.send_ref(message).expect("the connection is open");
+            let sent = if self.payload.len() > SHORT {
+                let memory = &mut self.memory;
+                self.connection.send_ref_with(message, |header, payload| memory.put_all([header, payload]))
+            } else {
+                self.connection.send_ref(message)
+            };
+            sent.expect("the connection is open");
             write(&mut self.connection, &mut self.memory, number, count);
         }
     }
