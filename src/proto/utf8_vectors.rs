@@ -28,13 +28,36 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> Option<bool> {
 /// Whether `bytes`, one or up to a vector of them, wherever they lie, are UTF-8.
 #[target_feature(enable = "avx512vbmi2")]
 fn is_short_text(bytes: &[u8]) -> bool {
-    assert!((1..=VECTOR).contains(&bytes.len()));
-    let mask = u64::MAX >> (VECTOR - bytes.len());
+    let mask = most(bytes.len());
     // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
     let vector = unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
     let mut text = Text::new();
     text.check(vector);
     text.is_valid()
+}
+
+/// Whether `bytes`, a few vectors of them, wherever they lie, are UTF-8.
+#[inline(never)]
+#[target_feature(enable = "avx512vbmi2")]
+fn are_few_text(bytes: &[u8]) -> bool {
+    let mut text = Text::new();
+    let (whole, rest) = bytes.as_chunks::<VECTOR>();
+    for vector in whole {
+        // SAFETY: a vector has as many bytes, and takes any.
+        text.check(unsafe { vector.as_ptr().cast::<arch::__m512i>().read_unaligned() });
+    }
+    if !rest.is_empty() {
+        // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
+        text.check(unsafe { arch::_mm512_maskz_loadu_epi8(most(rest.len()), rest.as_ptr().cast()) });
+    }
+    text.is_valid()
+}
+
+/// The mask of so many bytes, one or up to a vector of them.
+#[inline]
+const fn most(len: usize) -> u64 {
+    assert!(1 <= len && len <= VECTOR);
+    u64::MAX >> (VECTOR - len)
 }
 
 /// Whether `bytes`, which are longer than a vector, are UTF-8.
@@ -51,9 +74,7 @@ fn is_text(bytes: &[u8]) -> bool {
             unsafe { bytes.as_ptr().add(at).cast::<arch::__m512i>().read_unaligned() }
         };
         let (last, inner) = (len - VECTOR, VECTOR.min(len - VECTOR));
-        if is_ascii_all([load(0), load(inner), load(last - inner), load(last)]) {
-            return true;
-        }
+        return is_ascii_all([load(0), load(inner), load(last - inner), load(last)]) || are_few_text(bytes);
     } else if is_ascii_all([vectors.part(0)]) {
         // Nothing can be wrong up to the first byte that is not ASCII.
         at = VECTOR;
