@@ -25,17 +25,24 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Sends back a borrowed event: as a copy that the queue may take over, or borrowed.
+    /// Sends back a borrowed event: as a copy that the queue may take over, borrowed, or past the queue to a transport that
+    /// takes some of it.
     pub(crate) fn echo(&mut self, sender: &mut Sender, settings: &Settings, event: &EventRef<'_>) {
         match event {
             EventRef::Message(message) if message.is_data() => {
-                let owned = self.messages.len() % 3 == 1;
-                let payload = payload(message);
+                let (number, payload) = (self.messages.len(), payload(message));
                 let frames = frames(payload, settings);
-                let accepted = self.offer(sender, settings, payload, frames, |sender| match owned {
-                    true => sender.send(message.to_message()),
-                    false => sender.send_ref(*message),
+                let most = number * 13 % (payload.len() + 2 * MAX_HEADER);
+                let mut past = Vec::new();
+                let accepted = self.offer(sender, settings, payload, frames, |sender| match number % 3 {
+                    0 => sender.send_ref(*message),
+                    1 => sender.send(message.to_message()),
+                    _ => sender.send_ref_with(*message, |header, payload| {
+                        past.extend([header, payload].concat().into_iter().take(most));
+                        past.len()
+                    }),
                 });
+                self.bytes.append(&mut past);
                 if accepted {
                     self.messages.push(message.to_message());
                 }
