@@ -62,6 +62,7 @@
 //! # #[cfg(all(feature = "server", feature = "tokio"))]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), taut::server::BoxError> {
+//! use std::time::Duration;
 //! use taut::server::{BoxError, Config, Server, Shutdown};
 //!
 //! let server = Server::builder(Config::new().address("127.0.0.1:0"))
@@ -81,9 +82,10 @@
 //! socket.send("hello, all").await?;
 //! assert_eq!(socket.recv().await?, Some("hello, all".into()));
 //!
-//! // A program would end by `server.run_until_signal(Shutdown::new())`.
-//! let (drained, _) = tokio::join!(server.shutdown(Shutdown::new()), socket.recv());
-//! assert_eq!(drained.aborted, 0);
+//! // Close all connections, each at a moment of its own in this time. At SIGTERM: `server.run_until_signal(plan)`.
+//! let plan = Shutdown::new().window(Duration::from_millis(10));
+//! let (drained, _) = tokio::join!(server.shutdown(plan), socket.recv());
+//! assert_eq!(drained.open, 1);
 //! # Ok(()) }
 //! # #[cfg(not(all(feature = "server", feature = "tokio")))]
 //! # fn main() {}

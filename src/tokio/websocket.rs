@@ -176,16 +176,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv), and those of `handler`; after these the socket can be used on.
     ///
-    /// ```no_run
-    /// # async fn run(mut socket: taut::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), taut::Error> {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let uri = format!("ws://{}/", listener.local_addr()?);
+    /// # let client = tokio::spawn(async move {
+    /// #     let mut socket = taut::connect(&uri).await?;
+    /// #     socket.send("hello").await?;
+    /// #     assert_eq!(socket.recv().await?, Some("hello".into()));
+    /// #     socket.close(taut::proto::CloseCode::NORMAL, "").await
+    /// # });
+    /// # let mut socket = taut::tokio::accept(listener.accept().await?.0).await?;
     /// use taut::proto::EventRef;
     ///
     /// let echo = socket.recv_each(|event, sender| match event {
     ///     EventRef::Message(message) if message.is_data() => Ok(sender.send_ref(message)?),
     ///     _ => Ok(()),
     /// });
-    /// echo.await
-    /// # }
+    /// echo.await?;
+    /// # assert!(client.await??.clean);
+    /// # Ok(()) }
     /// ```
     pub async fn recv_each<F>(&mut self, mut handler: F) -> Result<(), Error>
     where
