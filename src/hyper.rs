@@ -4,6 +4,8 @@
 //! `enable_connect_protocol()`, which tells clients that it takes WebSockets (RFC 8441 §3).
 //!
 //! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
 //! use taut::hyper::Upgrade;
@@ -26,6 +28,20 @@
 //!     });
 //!     Ok(response.map(|()| Full::default()))
 //! }
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let uri = format!("ws://{}/", listener.local_addr()?);
+//! tokio::spawn(async move {
+//!     let (stream, _) = listener.accept().await?;
+//!     let serving = hyper::server::conn::http1::Builder::new()
+//!         .serve_connection(hyper_util::rt::TokioIo::new(stream), hyper::service::service_fn(handle));
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(serving.with_upgrades().await?)
+//! });
+//!
+//! let mut socket = taut::connect(&uri).await?;
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?, Some("hello".into()));
+//! # Ok(()) }
 //! ```
 //!
 //! Limits on streams, resets and floods of HTTP/2 frames are hyper's (`http2::Builder`). Once the connection of

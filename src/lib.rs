@@ -84,7 +84,8 @@
 //!
 //! // Close all connections, each at a moment of its own in this time. At SIGTERM: `server.run_until_signal(plan)`.
 //! let plan = Shutdown::new().window(Duration::from_millis(10));
-//! let (drained, _) = tokio::join!(server.shutdown(plan), socket.recv());
+//! let client = async move { while let Ok(Some(_)) = socket.recv().await {} };
+//! let (drained, ()) = tokio::join!(server.shutdown(plan), client);
 //! assert_eq!(drained.open, 1);
 //! # Ok(()) }
 //! # #[cfg(not(all(feature = "server", feature = "tokio")))]

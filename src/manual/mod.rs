@@ -41,7 +41,8 @@ pub mod security {}
 /// [from-axum.md]: crate::manual::from_axum
 /// [testing.md]: crate::manual::testing
 ///
-#[doc = include_str!("../../docs/features.md")]
+// It has an example of TLS.
+#[cfg_attr(feature = "rustls-ring", doc = include_str!("../../docs/features.md"))]
 pub mod features {}
 
 #[doc = include_str!("../../docs/testing.md")]
