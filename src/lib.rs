@@ -133,7 +133,7 @@
 //! a bound, where one protocol has to run on several runtimes, or where a server or client wants what comes around a socket:
 //! heartbeats, proxies, HTTP/2, reconnects, rooms, an end in order, and a test kit.
 //!
-//! | not if you need                                   | but                                                          |
+//! | if you need                                       | look at                                                      |
 //! |---------------------------------------------------|--------------------------------------------------------------|
 //! | what many programs have run for years             | tungstenite and tokio-tungstenite; this crate is young       |
 //! | a Rust that is older                              | tungstenite 0.30 (1.85), soketto 0.8 (1.71)                   |
@@ -151,7 +151,7 @@
 //!
 //! # Layers
 //!
-//! Each uses what stands above it, and nothing below.
+//! A module uses those above it, never one below.
 //!
 //! | module         | what it is                                                                          | feature |
 //! |----------------|-------------------------------------------------------------------------------------|---------|
@@ -181,6 +181,17 @@
 //! | `pool`        | `taut::client::pool`: connections for deadpool                                                 |
 //! | `listenfd`    | `taut::tokio::activated`: sockets that systemd has opened (UNIX)                               |
 //! | `tracing`     | a span for each connection, events for its end                                                 |
+//!
+//! ```toml
+//! [dependencies]
+#![doc = concat!(
+    "taut = { version = \"",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR"),
+    "\", features = [\"server\", \"rustls-ring\"] }"
+)]
+//! ```
 //!
 //! Without features the crate is `no_std` with `alloc`.
 #![doc = concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or later.")]
@@ -267,6 +278,7 @@ pub mod hyper;
     feature = "server",
     feature = "testing"
 ))]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod manual;
 #[cfg(feature = "std")]
 mod network_error;

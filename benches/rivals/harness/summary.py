@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from harness import tables
 from harness.bars import echoes_of
 from harness.echo import PLAIN
 from harness.names import head, line, scenario_name, size_name, time_name
@@ -24,9 +23,6 @@ def summary(results: dict) -> Iterator[str]:
     yield ""
     yield from head(("binary messages", BASE, "the best rival in Rust", "its time", "taut over it"), 1)
     yield from echo(results)
-    ahead = sum(1 for one in tables.wins(results) if one.startswith("- "))
-    yield ""
-    yield f"In all that was measured, text, many connections, handshakes and memory too, a rival is ahead in {ahead} places."
     if "idle" in results:
         yield from ("", "# Memory of an idle connection", "")
         yield f"Bytes in memory of the server for each of {results['idle']['connections']:,} connections after one echo."
