@@ -31,7 +31,8 @@
 //! # news.send("new").await?;
 //! # assert_eq!(news.recv().await?, Some("new".into()));
 //!
-//! // Or a stream of one's own: TLS whose ALPN is `h2`, or a plain one, where the server is known to speak HTTP/2.
+//! // Or a stream of one's own: TLS whose ALPN is `h2`, or a plain one,
+//! // where the server is known to speak HTTP/2.
 //! let stream = tokio::net::TcpStream::connect(address).await?;
 //! let client = Client::new(stream, false, taut::Options::new()).await?;
 //! let mut chat = client.connect(&ClientRequest::new("example.com", "/chat")?).await?;

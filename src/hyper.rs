@@ -8,13 +8,19 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
+//! use hyper::server::conn::http1;
+//! use hyper_util::rt::TokioIo;
 //! use taut::hyper::Upgrade;
 //! use taut::proto::handshake::Accept;
 //!
-//! async fn handle(mut request: http::Request<Incoming>) -> Result<http::Response<Full<Bytes>>, taut::Error> {
+//! type Answer = http::Response<Full<Bytes>>;
+//!
+//! async fn handle(mut request: http::Request<Incoming>) -> Result<Answer, taut::Error> {
 //!     let upgrade = match Upgrade::new(&mut request, &taut::Options::new()) {
 //!         Ok(upgrade) => upgrade,
-//!         Err(error) => return Ok(taut::hyper::refuse(&error, request.version()).map(Full::from)),
+//!         Err(error) => {
+//!             return Ok(taut::hyper::refuse(&error, request.version()).map(Full::from));
+//!         }
 //!     };
 //!     let (response, upgrading) = upgrade.accept(Accept::new())?;
 //!     tokio::spawn(async move {
@@ -33,8 +39,8 @@
 //! let uri = format!("ws://{}/", listener.local_addr()?);
 //! tokio::spawn(async move {
 //!     let (stream, _) = listener.accept().await?;
-//!     let serving = hyper::server::conn::http1::Builder::new()
-//!         .serve_connection(hyper_util::rt::TokioIo::new(stream), hyper::service::service_fn(handle));
+//!     let service = hyper::service::service_fn(handle);
+//!     let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
 //!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(serving.with_upgrades().await?)
 //! });
 //!

@@ -82,7 +82,8 @@
 //! socket.send("hello, all").await?;
 //! assert_eq!(socket.recv().await?, Some("hello, all".into()));
 //!
-//! // Close all connections, each at a moment of its own in this time. At SIGTERM: `server.run_until_signal(plan)`.
+//! // Each connection is closed at a moment of its own in this time.
+//! // `server.run_until_signal(plan)` waits for SIGTERM first.
 //! let plan = Shutdown::new().window(Duration::from_millis(10));
 //! let client = async move { while let Ok(Some(_)) = socket.recv().await {} };
 //! let (drained, ()) = tokio::join!(server.shutdown(plan), client);

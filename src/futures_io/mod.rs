@@ -13,7 +13,11 @@
 //! use taut::proto::CloseCode;
 //! use taut::proto::handshake::ClientRequest;
 //!
-//! const TIME: Time = Time::new(|deadline| Box::pin(async move { smol::Timer::at(deadline).await; }));
+//! const TIME: Time = Time::new(|deadline| {
+//!     Box::pin(async move {
+//!         smol::Timer::at(deadline).await;
+//!     })
+//! });
 //!
 //! # smol::block_on(async {
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -13,7 +13,8 @@
 //! use taut::proto::frame::{Header, MAX_HEADER, OpCode};
 //!
 //! // A masked ping of a client, five bytes long.
-//! let (header, len) = Header::decode(&[0x89, 0x85, 1, 2, 3, 4], Role::Client)?.expect("it is whole");
+//! let decoded = Header::decode(&[0x89, 0x85, 1, 2, 3, 4], Role::Client)?;
+//! let (header, len) = decoded.expect("it is whole");
 //! assert_eq!((header.opcode, header.fin, header.len, len), (OpCode::Ping, true, 5, 6));
 //! let mut bytes = [0; MAX_HEADER];
 //! assert_eq!(header.encode(&mut bytes), 6);

@@ -70,7 +70,9 @@ use crate::tokio::ServerTls;
 ///         Ok::<(), BoxError>(())
 ///     })
 ///     .on_message(|from: Handle, message: Message| async move { from.queue(message).map(|_| ()) })
-///     .on_disconnect(|handle: Handle, outcome| async move { println!("{}: {outcome:?}", handle.id()) })
+///     .on_disconnect(|handle: Handle, outcome| async move {
+///         println!("{}: {outcome:?}", handle.id());
+///     })
 ///     .bind()
 ///     .await?;
 /// let uri = format!("ws://{}/", server.address().unwrap());

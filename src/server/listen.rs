@@ -49,7 +49,7 @@ use crate::proto::{CloseCode, CloseFrame};
 ///     Ok::<_, taut::Error>(socket.close_status())
 /// });
 ///
-/// // To one connection, to all, to some: whoever holds a clone of the server, or of its registry.
+/// // Whoever holds a clone of the server, or of its registry, sends to whom they like.
 /// assert_eq!(server.registry().broadcast("hello, all").to_all().queued, 1);
 ///
 /// let plan = Shutdown::new().close(CloseCode::RESTART).window(Duration::from_millis(10));

@@ -3,7 +3,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use taut::proto::handshake::{Accept, Reject};
+//! use taut::proto::handshake::{Accept, ClientRequest, Reject, Request};
 //! use taut::tokio::{Options, accept_with, connect_with};
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -11,7 +11,7 @@
 //! tokio::spawn(async move {
 //!     while let Ok((stream, _)) = listener.accept().await {
 //!         tokio::spawn(async move {
-//!             let decide = |request: &taut::proto::handshake::Request| match request.target() {
+//!             let decide = |request: &Request| match request.target() {
 //!                 "/chat" => Ok(Accept::new().subprotocol("echo")),
 //!                 _ => Err(Reject::new(404).expect("a status that refuses")),
 //!             };
@@ -26,7 +26,8 @@
 //!     }
 //! });
 //!
-//! let mut socket = connect_with(&uri, Options::new(), |request| request.subprotocol("echo")).await?;
+//! let offer = |request: ClientRequest| request.subprotocol("echo");
+//! let mut socket = connect_with(&uri, Options::new(), offer).await?;
 //! assert_eq!(socket.subprotocol(), Some("echo"));
 //! socket.send("hello").await?;
 //! assert_eq!(socket.recv().await?, Some("hello".into()));

@@ -13,7 +13,8 @@
 //! use taut::proto::Config;
 //! use taut::proto::handshake::{Accept, Reject, ServerHandshake};
 //!
-//! let request = "GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//! let request = "GET /chat HTTP/1.1\r\nHost: example.com\r\n\
+//!     Upgrade: websocket\r\nConnection: Upgrade\r\n\
 //!     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
 //!     Sec-WebSocket-Protocol: chat, superchat\r\n\r\n";
 //! for expected in ["HTTP/1.1 101 ", "HTTP/1.1 404 "] {
