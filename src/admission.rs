@@ -10,24 +10,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The door of a server: counts its connections, and refuses those over a limit. Clones are the same door.
 ///
-/// ```no_run
-/// # async fn run() -> std::io::Result<()> {
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use taut::{Admission, AdmissionLimits};
 ///
-/// let admission = Admission::new(AdmissionLimits::new().max_connections(10_000));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
-/// loop {
-///     let (stream, address) = listener.accept().await?;
-///     // A stream that is dropped is closed.
-///     let Ok(mut admitted) = admission.admit(address.ip()) else { continue };
-///     tokio::spawn(async move {
-///         let mut socket = taut::tokio::accept(stream).await?;
-///         admitted.opened();
-///         while socket.recv().await?.is_some() {}
-///         Ok::<_, taut::Error>(())
-///     });
-/// }
-/// # }
+/// let admission = Admission::new(AdmissionLimits::new().max_connections(1));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let uri = format!("ws://{}/", listener.local_addr()?);
+/// tokio::spawn(async move {
+///     while let Ok((stream, address)) = listener.accept().await {
+///         // A stream that is dropped is closed.
+///         let Ok(mut admitted) = admission.admit(address.ip()) else { continue };
+///         tokio::spawn(async move {
+///             let mut socket = taut::tokio::accept(stream).await?;
+///             admitted.opened();
+///             while socket.recv().await?.is_some() {}
+///             Ok::<_, taut::Error>(())
+///         });
+///     }
+/// });
+///
+/// let socket = taut::connect(&uri).await?;
+/// assert!(taut::connect(&uri).await.is_err(), "there is one already");
+/// # drop(socket);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]
 pub struct Admission(Arc<Door>);

@@ -2,6 +2,8 @@
 //! [`taut::tokio::WebSocket`](crate::tokio::WebSocket).
 //!
 //! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, response::Response, routing::any};
 //! use taut::axum::{WebSocket, WebSocketUpgrade};
 //!
@@ -19,6 +21,17 @@
 //!         }
 //!     }
 //! }
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let uri = format!("ws://{}/chat", listener.local_addr()?);
+//! tokio::spawn(async move { axum::serve(listener, app).await });
+//!
+//! let client = taut::tokio::Client::new().subprotocol("chat")?;
+//! let mut socket = client.connect(&uri).await?;
+//! assert_eq!(socket.subprotocol(), Some("chat"));
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?, Some("hello".into()));
+//! # Ok(()) }
 //! ```
 //!
 //! For HTTP/2, enable axum's feature `http2`; its `serve` then announces extended CONNECT by itself. Check

@@ -14,8 +14,15 @@ use crate::proto::handshake::Fields;
 /// end, where the nearest proxy wrote, and the first address that is not a trusted proxy's is the client's. Whatever
 /// stands before it is the client's own claim.
 ///
-/// ```no_run
-/// # async fn run(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use taut::proto::handshake::ClientRequest;
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let stream = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+/// # let asking = ClientRequest::new("localhost", "/")?.field("X-Forwarded-For", "198.51.100.1, 192.0.2.7")?;
+/// # tokio::spawn(async move { taut::tokio::connect_over(stream, &asking, Default::default()).await });
 /// use taut::proto::handshake::{Accept, Reject};
 /// use taut::tokio::{Incoming, Options};
 /// use taut::{Admission, AdmissionLimits, TrustedProxies};
@@ -24,7 +31,10 @@ use crate::proto::handshake::Fields;
 /// let admission = Admission::new(AdmissionLimits::new().max_connections_from_one(100));
 /// let (stream, peer) = listener.accept().await?;
 /// let incoming = Incoming::read(stream, Options::new()).await?;
+///
+/// // The field is `198.51.100.1, 192.0.2.7`: the proxy wrote the latter, the client the former.
 /// let client = proxies.client(peer.ip(), incoming.request().fields());
+/// assert_eq!(client, "192.0.2.7".parse::<std::net::IpAddr>()?);
 /// match admission.admit(client) {
 ///     Ok(mut admitted) => {
 ///         let socket = incoming.accept(Accept::new()).await?;
@@ -33,6 +43,8 @@ use crate::proto::handshake::Fields;
 ///     Err(_) => incoming.reject(Reject::new(503)?).await?,
 /// }
 /// # Ok(()) }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {

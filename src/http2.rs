@@ -1,21 +1,46 @@
 //! A client's WebSockets over HTTP/2: many over one connection (RFC 8441).
 //!
-//! ```no_run
-//! # async fn run(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use axum::{Router, routing::any};
+//! # async fn echo(mut socket: taut::axum::WebSocket) {
+//! #     while let Ok(Some(message)) = socket.recv().await {
+//! #         if message.is_data() && socket.send(message).await.is_err() {
+//! #             break;
+//! #         }
+//! #     }
+//! # }
+//! # let app = any(async |upgrade: taut::axum::WebSocketUpgrade| upgrade.on_upgrade(echo));
+//! # let app = Router::new().route("/chat", app.clone()).route("/news", app);
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let address = listener.local_addr()?;
+//! # let uri = format!("ws://{address}");
+//! # tokio::spawn(async move { axum::serve(listener, app).await });
 //! use taut::http2::Client;
 //! use taut::proto::handshake::ClientRequest;
 //!
 //! // The whole way by `taut::tokio::Client`: addresses, proxies, TLS.
 //! let network = taut::tokio::Client::new().bearer("secret")?;
-//! let client = network.http2("wss://example.com").await?;
-//! let mut chat = client.connect(&network.request("wss://example.com/chat")?).await?;
-//! let mut news = client.connect(&network.request("wss://example.com/news")?).await?;
+//! let client = network.http2(&uri).await?;
+//! let mut chat = client.connect(&network.request(&format!("{uri}/chat"))?).await?;
+//! let mut news = client.connect(&network.request(&format!("{uri}/news"))?).await?;
 //! chat.send("hello").await?;
+//! assert_eq!(chat.recv().await?, Some("hello".into()));
+//! # news.send("new").await?;
+//! # assert_eq!(news.recv().await?, Some("new".into()));
 //!
-//! // Or a stream of one's own: TLS whose ALPN is `h2`, or a plain one, where the server is known to speak HTTP/2.
-//! let client = Client::new(stream, true, taut::Options::new()).await?;
+//! // Or a stream of one's own: TLS whose ALPN is `h2`, or a plain one,
+//! // where the server is known to speak HTTP/2.
+//! let stream = tokio::net::TcpStream::connect(address).await?;
+//! let client = Client::new(stream, false, taut::Options::new()).await?;
 //! let mut chat = client.connect(&ClientRequest::new("example.com", "/chat")?).await?;
+//! # chat.send("hello").await?;
+//! # assert_eq!(chat.recv().await?, Some("hello".into()));
 //! # Ok(()) }
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
 //! ```
 
 #![forbid(unsafe_code)]

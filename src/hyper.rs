@@ -4,15 +4,23 @@
 //! `enable_connect_protocol()`, which tells clients that it takes WebSockets (RFC 8441 §3).
 //!
 //! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
+//! use hyper::server::conn::http1;
+//! use hyper_util::rt::TokioIo;
 //! use taut::hyper::Upgrade;
 //! use taut::proto::handshake::Accept;
 //!
-//! async fn handle(mut request: http::Request<Incoming>) -> Result<http::Response<Full<Bytes>>, taut::Error> {
+//! type Answer = http::Response<Full<Bytes>>;
+//!
+//! async fn handle(mut request: http::Request<Incoming>) -> Result<Answer, taut::Error> {
 //!     let upgrade = match Upgrade::new(&mut request, &taut::Options::new()) {
 //!         Ok(upgrade) => upgrade,
-//!         Err(error) => return Ok(taut::hyper::refuse(&error, request.version()).map(Full::from)),
+//!         Err(error) => {
+//!             return Ok(taut::hyper::refuse(&error, request.version()).map(Full::from));
+//!         }
 //!     };
 //!     let (response, upgrading) = upgrade.accept(Accept::new())?;
 //!     tokio::spawn(async move {
@@ -26,6 +34,20 @@
 //!     });
 //!     Ok(response.map(|()| Full::default()))
 //! }
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let uri = format!("ws://{}/", listener.local_addr()?);
+//! tokio::spawn(async move {
+//!     let (stream, _) = listener.accept().await?;
+//!     let service = hyper::service::service_fn(handle);
+//!     let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(serving.with_upgrades().await?)
+//! });
+//!
+//! let mut socket = taut::connect(&uri).await?;
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?, Some("hello".into()));
+//! # Ok(()) }
 //! ```
 //!
 //! Limits on streams, resets and floods of HTTP/2 frames are hyper's (`http2::Builder`). Once the connection of

@@ -15,6 +15,20 @@ use crate::proto::{Config, HandshakeLimits, shared_with};
 
 /// Limits and deadlines of a connection. On a blocking stream, which has no timers, the time is looked at
 /// between its reads.
+///
+/// ```
+/// use std::time::Duration;
+/// use taut::Options;
+/// use taut::proto::{Config, HandshakeLimits};
+///
+/// const OPTIONS: Options = Options::new()
+///     .config(Config::new().max_message(64 << 10).max_queued(256 << 10))
+///     .limits(HandshakeLimits::new().max_head(8 << 10))
+///     .handshake_timeout(Duration::from_secs(5))
+///     .ping_interval(Duration::from_secs(30))
+///     .idle_timeout(Duration::from_secs(600));
+/// # let _ = OPTIONS;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     pub(crate) config: Config,

@@ -27,6 +27,7 @@ const LAYERS: Layers = &[
             &["client", "http", "server"],
             &["http2", "hyper"],
             &["axum", "testing"],
+            &["manual"],
         ],
     ),
     ("testing", &[&["came", "link", "raw_frame", "turns"], &["pipe"], &["stream"], &["network", "peer"]]),

@@ -7,21 +7,33 @@
 //!
 //! A peer that broke the protocol, or was refused, gets five seconds to read why.
 //!
-//! ```no_run
-//! let listener = std::net::TcpListener::bind("127.0.0.1:9001")?;
-//! for stream in listener.incoming() {
-//!     let stream = stream?;
-//!     stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
-//!     std::thread::spawn(move || {
-//!         let mut socket = taut::blocking::accept(stream)?;
-//!         while let Some(message) = socket.recv()? {
-//!             if message.is_data() {
-//!                 socket.send(message)?;
+//! ```
+//! use std::time::Duration;
+//!
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let uri = format!("ws://{}/", listener.local_addr()?);
+//! std::thread::spawn(move || {
+//!     for stream in listener.incoming() {
+//!         let stream = stream?;
+//!         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+//!         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+//!         std::thread::spawn(move || {
+//!             let mut socket = taut::blocking::accept(stream)?;
+//!             while let Some(message) = socket.recv()? {
+//!                 if message.is_data() {
+//!                     socket.send(message)?;
+//!                 }
 //!             }
-//!         }
-//!         Ok::<(), taut::Error>(())
-//!     });
-//! }
+//!             Ok::<(), taut::Error>(())
+//!         });
+//!     }
+//!     Ok::<(), std::io::Error>(())
+//! });
+//!
+//! let mut socket = taut::blocking::connect(&uri)?;
+//! socket.send("hello")?;
+//! assert_eq!(socket.recv()?, Some("hello".into()));
+//! assert!(socket.close(taut::proto::CloseCode::NORMAL, "")?.clean);
 //! # Ok::<(), taut::Error>(())
 //! ```
 

@@ -16,6 +16,34 @@ use crate::proto::{
 };
 
 /// A WebSocket over a blocking stream.
+///
+/// ```
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let uri = format!("ws://{}/", listener.local_addr()?);
+/// # let server = std::thread::spawn(move || {
+/// #     let mut socket = taut::blocking::accept(listener.accept()?.0)?;
+/// #     while socket.recv()?.is_some() {}
+/// #     Ok::<(), taut::Error>(())
+/// # });
+/// use std::io::ErrorKind;
+/// use std::time::Duration;
+///
+/// let mut socket = taut::blocking::connect(&uri)?;
+/// socket.get_ref().set_read_timeout(Some(Duration::from_millis(10)))?;
+/// // A read that takes too long has lost nothing: do other things, and receive again.
+/// match socket.recv() {
+///     Err(taut::Error::Io(error)) => {
+///         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+///         socket.send("are you there?")?;
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # socket.get_ref().set_read_timeout(None)?;
+/// assert!(socket.close(taut::proto::CloseCode::NORMAL, "")?.clean);
+/// # drop(socket);
+/// # server.join().unwrap()?;
+/// # Ok::<(), taut::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: S,

@@ -20,6 +20,45 @@ use crate::error::Error;
 use crate::tokio::Client;
 
 /// A client that stays connected: see the [module](super).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     while let Ok((stream, _)) = listener.accept().await {
+/// #         let mut socket = taut::tokio::accept(stream).await?;
+/// #         while let Some(message) = socket.recv().await? {
+/// #             if message.is_data() {
+/// #                 socket.send(message).await?;
+/// #             }
+/// #         }
+/// #     }
+/// #     Ok::<(), taut::Error>(())
+/// # });
+/// use std::time::Duration;
+/// use taut::client::{Backoff, Builder, Decision, Outbox, Update};
+///
+/// let (client, mut updates) = Builder::new(format!("ws://{address}/"))
+///     .network(taut::tokio::Client::new().bearer("secret")?)
+///     .heartbeat(Duration::from_secs(20))
+///     .backoff(Backoff::new().first(Duration::from_millis(500)).longest(Duration::from_secs(60)))
+///     .outbox(Outbox::new().max_messages(100))
+///     .decide(|loss, attempts| match loss.is_retryable() && attempts < 1000 {
+///         true => Decision::Retry,
+///         false => Decision::GiveUp,
+///     })
+///     .start();
+/// client.send("hello").await?; // taken with or without a connection
+/// while let Some(update) = updates.recv().await {
+///     if let Update::Message(message) = update {
+///         assert_eq!(message, "hello".into());
+///         break;
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "`start` begins to connect"]
 pub struct Builder {
     uri: String,

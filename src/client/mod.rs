@@ -1,20 +1,41 @@
 //! A client that stays connected: it comes back when the connection is lost, and keeps what is to be sent meanwhile.
 //!
-//! ```no_run
-//! # async fn run() {
-//! use taut::client::{Builder, Update};
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let uri = format!("ws://{}/feed", listener.local_addr()?);
+//! # tokio::spawn(async move {
+//! #     for price in ["41", "42"] {
+//! #         let mut socket = taut::tokio::accept(listener.accept().await?.0).await?;
+//! #         assert_eq!(socket.recv().await?, Some(r#"{"type":"subscribe","topic":"prices"}"#.into()));
+//! #         socket.send(price).await?;
+//! #     }
+//! #     Ok::<(), taut::Error>(())
+//! # });
+//! use std::time::Duration;
+//! use taut::client::{Backoff, Builder, Update};
+//! use taut::proto::Message;
 //!
-//! let (client, mut updates) = Builder::new("wss://example.com/feed").start();
+//! let backoff = Backoff::new().first(Duration::from_millis(10));
+//! let (client, mut updates) = Builder::new(uri).backoff(backoff).start();
 //! // Sent first on each connection.
-//! client.subscribe("prices", r#"{"type":"subscribe","topic":"prices"}"#).expect("the client has just begun");
+//! client.subscribe("prices", r#"{"type":"subscribe","topic":"prices"}"#)?;
+//!
+//! // The server sends one price, and is gone; the next comes on the next connection.
+//! let mut prices = Vec::new();
 //! while let Some(update) = updates.recv().await {
 //!     match update {
-//!         Update::Message(message) => println!("{message:?}"),
+//!         Update::Message(Message::Text(price)) => prices.push(price),
 //!         Update::Lost { loss, retry_in, .. } => println!("{loss}; again in {retry_in:?}"),
 //!         _ => {}
 //!     }
+//!     if prices.len() == 2 {
+//!         break;
+//!     }
 //! }
-//! # }
+//! assert_eq!(prices, ["41", "42"]);
+//! # Ok(()) }
 //! ```
 //!
 //! **What is sent how often.** A message is handed to one connection, once ([`Handle::send`]): if that is lost before

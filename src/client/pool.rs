@@ -22,15 +22,33 @@ pub type Pool = managed::Pool<Manager>;
 /// Connects to one server for a pool, and looks at each connection before it is used again: one that ended, closes, or
 /// has a message that nobody took is replaced. So a conversation that was broken off never answers the next.
 ///
-/// ```no_run
-/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     while let Ok((stream, _)) = listener.accept().await {
+/// #         tokio::spawn(async move {
+/// #             let mut socket = taut::tokio::accept(stream).await?;
+/// #             while let Some(message) = socket.recv().await? {
+/// #                 socket.send(message).await?;
+/// #             }
+/// #             Ok::<(), taut::Error>(())
+/// #         });
+/// #     }
+/// # });
 /// use taut::client::pool::{Manager, Pool};
 /// use taut::tokio::Client;
 ///
-/// let pool = Pool::builder(Manager::new(Client::new().allow_simultaneous(true), "wss://example.com/")).build()?;
-/// let mut socket = pool.get().await?;
-/// socket.send("question").await?;
-/// let answer = socket.recv().await?;
+/// let client = Client::new().allow_simultaneous(true);
+/// let pool = Pool::builder(Manager::new(client, format!("ws://{address}/"))).max_size(8).build()?;
+/// for question in ["one", "two"] {
+///     let mut socket = pool.get().await?;
+///     socket.send(question).await?;
+///     assert_eq!(socket.recv().await?, Some(question.into()));
+/// }
+/// assert_eq!(pool.status().size, 1, "the second question went over the connection of the first");
 /// # Ok(()) }
 /// ```
 pub struct Manager {

@@ -7,6 +7,20 @@
 //!  | 1 |   3   |   4    |  1   |     7     |  16, 127: 64 bits | 0 or 32     |
 //!  +---+-------+--------+------+-----------+-------------------+-------------+
 //! ```
+//!
+//! ```
+//! use taut::proto::Role;
+//! use taut::proto::frame::{Header, MAX_HEADER, OpCode};
+//!
+//! // A masked ping of a client, five bytes long.
+//! let decoded = Header::decode(&[0x89, 0x85, 1, 2, 3, 4], Role::Client)?;
+//! let (header, len) = decoded.expect("it is whole");
+//! assert_eq!((header.opcode, header.fin, header.len, len), (OpCode::Ping, true, 5, 6));
+//! let mut bytes = [0; MAX_HEADER];
+//! assert_eq!(header.encode(&mut bytes), 6);
+//! assert_eq!(bytes[..6], [0x89, 0x85, 1, 2, 3, 4]);
+//! # Ok::<(), taut::proto::ProtocolError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

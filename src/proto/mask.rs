@@ -1,4 +1,15 @@
 //! Masking (RFC 6455 §5.3): the XOR of a payload with a repeated key, and where keys come from.
+//!
+//! ```
+//! use taut::proto::mask;
+//!
+//! // The example of RFC 6455 §5.7, in two pieces.
+//! let (key, mut payload) = ([0x37, 0xfa, 0x21, 0x3d], *b"Hello");
+//! let (head, tail) = payload.split_at_mut(2);
+//! mask::apply(head, key, 0);
+//! mask::apply(tail, key, 2);
+//! assert_eq!(payload, [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -26,6 +26,20 @@ use super::frame::{Header, MAX_HEADER, OpCode};
 /// For connections that agreed on permessage-deflate it is compressed when the first of them sends it, once for
 /// each size of window, at the level of that first one. Such a message stands alone: where context takeover
 /// was agreed on, the connection's next message begins with an empty window.
+///
+/// ```
+/// use taut::proto::{Config, Connection, Prepared};
+///
+/// let news = Prepared::text("news for all");
+/// let mut connections = [Connection::server(Config::new()), Connection::server(Config::new())];
+/// for connection in &mut connections {
+///     connection.send_prepared(&news)?;
+/// }
+/// for mut connection in connections {
+///     assert_eq!(connection.output().pop().unwrap(), &b"\x81\x0cnews for all"[..]);
+/// }
+/// # Ok::<(), taut::proto::SendError>(())
+/// ```
 #[derive(Clone)]
 pub struct Prepared {
     plain: Encoded,

@@ -1,4 +1,14 @@
 //! UTF-8: a validator for text that comes in pieces, and types that know their bytes are text (RFC 6455 §8.1).
+//!
+//! ```
+//! use taut::proto::utf8::{Validator, check};
+//! let mut validator = Validator::new();
+//! validator.feed(b"zw\xc3")?; // in the middle of the ö
+//! validator.feed(b"\xb6lf")?;
+//! validator.finish()?;
+//! assert_eq!(check(b"zw\xf6lf").unwrap_err().offset, 2);
+//! # Ok::<(), taut::proto::utf8::Utf8Error>(())
+//! ```
 
 #![expect(
     unsafe_code,

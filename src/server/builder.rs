@@ -45,6 +45,44 @@ use crate::tokio::ServerTls;
 
 /// A server that is being put together: settings, and what the application has to say to what happens. Nothing is
 /// required; a later call takes the place of an earlier one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use taut::proto::Message;
+/// use taut::server::{BoxError, Config, Grant, Handle, Server, unauthorized};
+///
+/// struct User(&'static str);
+///
+/// fn user_of(token: &str) -> Option<User> {
+///     // Where tokens are looked up, or their signatures checked.
+/// #   (token == "a token of Ada's").then_some(User("Ada"))
+/// }
+///
+/// let server = Server::builder(Config::new().address("127.0.0.1:0"))
+///     .authenticate(|upgrade| async move {
+///         let user = upgrade.bearer().and_then(user_of).ok_or_else(|| unauthorized("Bearer"))?;
+///         Ok(Grant::new().insert(user))
+///     })
+///     .on_connect(|handle: Handle| async move {
+///         let user = handle.get::<User>().ok_or("nobody")?;
+///         handle.send_text(format!("hello, {}", user.0))?;
+///         Ok::<(), BoxError>(())
+///     })
+///     .on_message(|from: Handle, message: Message| async move { from.queue(message).map(|_| ()) })
+///     .on_disconnect(|handle: Handle, outcome| async move {
+///         println!("{}: {outcome:?}", handle.id());
+///     })
+///     .bind()
+///     .await?;
+/// let uri = format!("ws://{}/", server.address().unwrap());
+///
+/// let ada = taut::tokio::Client::new().bearer("a token of Ada's")?;
+/// assert_eq!(ada.connect(&uri).await?.recv().await?, Some("hello, Ada".into()));
+/// let nobody = taut::connect(&uri).await.unwrap_err();
+/// assert!(matches!(nobody, taut::Error::Refused(answer) if answer.status() == 401));
+/// # Ok(()) }
+/// ```
 #[derive(Default)]
 #[must_use = "a server does nothing before it is bound"]
 pub struct Builder {

@@ -30,6 +30,34 @@ use crate::proto::{CloseCode, CloseFrame};
 
 /// A server that runs. Clones are the same server; it runs on when they are dropped, until it is
 /// [shut down](Self::shutdown) or its runtime ends.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use taut::proto::CloseCode;
+/// use taut::server::{Config, Server, Shutdown};
+///
+/// let server = Server::builder(Config::new().address("127.0.0.1:0"))
+///     .on_connect(|handle| async move { handle.send_text("welcome").map(|_| ()) })
+///     .bind()
+///     .await?;
+/// let mut socket = taut::connect(&format!("ws://{}/", server.address().unwrap())).await?;
+/// assert_eq!(socket.recv().await?, Some("welcome".into()));
+/// let client = tokio::spawn(async move {
+///     while socket.recv().await?.is_some() {}
+///     Ok::<_, taut::Error>(socket.close_status())
+/// });
+///
+/// // Whoever holds a clone of the server, or of its registry, sends to whom they like.
+/// assert_eq!(server.registry().broadcast("hello, all").to_all().queued, 1);
+///
+/// let plan = Shutdown::new().close(CloseCode::RESTART).window(Duration::from_millis(10));
+/// let drained = server.shutdown(plan).await;
+/// assert_eq!((drained.open, drained.aborted), (1, 0));
+/// assert_eq!(client.await??.unwrap().code, 1012);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Server {
     core: Arc<Core>,

@@ -1,23 +1,32 @@
 //! A server: connections in a registry, rooms, broadcast, limits and an orderly end.
 //!
-//! ```no_run
-//! # #[tokio::main]
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use taut::server::{Config, Server, Shutdown};
+//! use taut::server::{BoxError, Config, Server, Shutdown};
 //!
-//! let server = Server::builder(Config::load()?)
+//! // `Config::load()` takes the settings from a file and from the environment.
+//! let server = Server::builder(Config::new().address("127.0.0.1:0"))
 //!     .handler(|mut connection| async move {
 //!         while let Some(message) = connection.recv().await? {
 //!             connection.send(message).await?;
 //!         }
-//!         Ok::<_, taut::server::BoxError>(())
+//!         Ok::<_, BoxError>(())
 //!     })
 //!     .bind()
 //!     .await?;
-//! println!("{}", server.address().expect("it listens"));
-//! server.run_until_signal(Shutdown::new()).await?;
-//! # Ok(())
-//! # }
+//! let uri = format!("ws://{}/", server.address().expect("it listens on TCP"));
+//!
+//! let mut socket = taut::connect(&uri).await?;
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?, Some("hello".into()));
+//! assert_eq!(server.registry().len(), 1);
+//! socket.close(taut::proto::CloseCode::NORMAL, "").await?;
+//!
+//! // `server.run_until_signal(Shutdown::new())` runs until SIGTERM or SIGINT, and then does this:
+//! server.shutdown(Shutdown::new()).await;
+//! assert!(taut::connect(&uri).await.is_err(), "nobody listens");
+//! # Ok(()) }
 //! ```
 //!
 //! # How it works

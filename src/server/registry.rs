@@ -17,6 +17,37 @@ use super::id::ConnectionId;
 ///
 /// A connection is in it from the moment at which it is open, and authenticated, to its end, however it ends; then it is
 /// in no room either. A room is there while somebody is in it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use taut::server::{BoxError, Config, Server};
+///
+/// let server = Server::builder(Config::new().address("127.0.0.1:0"))
+///     .handler(|mut connection| async move {
+///         connection.join("lobby")?;
+///         connection.subscribe("prices/#")?;
+///         connection.send("ready").await?;
+///         while connection.recv().await?.is_some() {}
+///         Ok::<_, BoxError>(())
+///     })
+///     .bind()
+///     .await?;
+/// let mut socket = taut::connect(&format!("ws://{}/", server.address().unwrap())).await?;
+/// assert_eq!(socket.recv().await?, Some("ready".into()));
+///
+/// let registry = server.registry();
+/// assert_eq!(registry.members("lobby").len(), 1);
+/// registry.broadcast("to the room").to_room("lobby");
+/// registry.broadcast("41").to_topic("prices/copper");
+/// for handle in registry.filter(|handle| handle.address().ip().is_loopback()) {
+///     handle.send_text("to you alone")?;
+/// }
+/// for expected in ["to the room", "41", "to you alone"] {
+///     assert_eq!(socket.recv().await?, Some(expected.into()));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
 

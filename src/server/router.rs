@@ -32,6 +32,33 @@ use crate::proto::Message;
 ///
 /// The handlers of one connection run one after the other, while answers to [`Handle::ask`] are taken as they come, so
 /// that a handler may ask back. At most 64 messages wait for it meanwhile, then the peer does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use serde::Deserialize;
+/// use serde_json::json;
+/// use taut::server::{BoxError, Config, Router, Sender, Server};
+///
+/// #[derive(Deserialize)]
+/// struct Sum {
+///     numbers: Vec<i64>,
+/// }
+///
+/// let router = Router::new()
+///     .answer("sum", async |_: Sender, sum: Sum| Ok::<i64, BoxError>(sum.numbers.iter().sum()))
+///     .on("join", async |from: Sender, room: String| from.join(&room).map(|_| ()));
+/// let server = Server::builder(Config::new().address("127.0.0.1:0")).router(router).bind().await?;
+///
+/// let mut socket = taut::connect(&format!("ws://{}/", server.address().unwrap())).await?;
+/// socket.send(json!({"type": "sum", "id": 1, "data": {"numbers": [1, 2, 39]}}).to_string()).await?;
+/// let answer: serde_json::Value = match socket.recv().await? {
+///     Some(message) => serde_json::from_str(message.as_text().unwrap_or_default())?,
+///     None => return Err("no answer".into()),
+/// };
+/// assert_eq!(answer, json!({"type": "reply", "id": 1, "data": 42}));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 #[must_use = "a router is for Builder::router"]
 pub struct Router {

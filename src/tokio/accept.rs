@@ -146,11 +146,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
 
 /// What came over a stream: for servers that answer more than WebSockets, such as health checks.
 ///
-/// ```no_run
-/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), taut::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use taut::proto::handshake::{Accept, Answer};
 /// use taut::tokio::{Arrival, Options};
 ///
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let mut client = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+/// # client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+/// # let (stream, _) = listener.accept().await?;
+/// # let serving = tokio::spawn(async move {
 /// match Arrival::read(stream, Options::new()).await? {
 ///     Some(Arrival::WebSocket(incoming)) => drop(incoming.accept(Accept::new()).await?),
 ///     Some(Arrival::Plain(plain)) if plain.request().target() == "/health" => {
@@ -159,6 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
 ///     Some(Arrival::Plain(plain)) => drop(plain.refuse().await),
 ///     None => {}
 /// }
+/// # Ok::<(), taut::Error>(()) });
+/// # let mut answer = String::new();
+/// # client.read_to_string(&mut answer).await?;
+/// # assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("well"), "{answer}");
+/// # drop(client);
+/// # serving.await??;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

@@ -20,11 +20,25 @@ use crate::proto::handshake::{BuildError, ClientRequest};
 /// Connects to a `ws://`, `wss://` or `ws+unix://` URI by the default [`Client`], which all calls in the process
 /// share. `TCP_NODELAY` is set. [`Client`] tells of the URIs, and has settings.
 ///
-/// ```no_run
-/// # async fn run() -> Result<(), taut::Error> {
-/// let mut socket = taut::connect("ws://127.0.0.1:9001/chat").await?;
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     while let Ok((stream, _)) = listener.accept().await {
+/// #         let mut socket = taut::tokio::accept(stream).await?;
+/// #         while let Some(message) = socket.recv().await? {
+/// #             if message.is_data() {
+/// #                 socket.send(message).await?;
+/// #             }
+/// #         }
+/// #     }
+/// #     Ok::<(), taut::Error>(())
+/// # });
+/// let mut socket = taut::connect(&format!("ws://{address}/chat")).await?;
 /// socket.send("hello").await?;
-/// println!("{:?}", socket.recv().await?);
+/// assert_eq!(socket.recv().await?, Some("hello".into()));
 /// # Ok(()) }
 /// ```
 ///

@@ -1,21 +1,37 @@
 //! The adapter for tokio: [`accept`], [`connect`] and [`Client`], and [`WebSocket`] over any byte stream.
 //!
-//! ```no_run
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
-//! loop {
-//!     let (stream, _) = listener.accept().await?;
-//!     tokio::spawn(async move {
-//!         let mut socket = taut::tokio::accept(stream).await?;
-//!         while let Some(message) = socket.recv().await? {
-//!             if message.is_data() {
-//!                 socket.send(message).await?;
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use taut::proto::handshake::{Accept, ClientRequest, Reject, Request};
+//! use taut::tokio::{Options, accept_with, connect_with};
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let uri = format!("ws://{}/chat", listener.local_addr()?);
+//! tokio::spawn(async move {
+//!     while let Ok((stream, _)) = listener.accept().await {
+//!         tokio::spawn(async move {
+//!             let decide = |request: &Request| match request.target() {
+//!                 "/chat" => Ok(Accept::new().subprotocol("echo")),
+//!                 _ => Err(Reject::new(404).expect("a status that refuses")),
+//!             };
+//!             let mut socket = accept_with(stream, Options::new(), decide).await?;
+//!             while let Some(message) = socket.recv().await? {
+//!                 if message.is_data() {
+//!                     socket.send(message).await?;
+//!                 }
 //!             }
-//!         }
-//!         Ok::<(), taut::Error>(())
-//!     });
-//! }
-//! # }
+//!             Ok::<(), taut::Error>(())
+//!         });
+//!     }
+//! });
+//!
+//! let offer = |request: ClientRequest| request.subprotocol("echo");
+//! let mut socket = connect_with(&uri, Options::new(), offer).await?;
+//! assert_eq!(socket.subprotocol(), Some("echo"));
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?, Some("hello".into()));
+//! # Ok(()) }
 //! ```
 
 #![forbid(unsafe_code)]

@@ -46,6 +46,53 @@ use crate::proto::{
 ///
 /// **Memory.** A thread reads for all of its sockets into one buffer. A socket that waits holds nothing but what
 /// came of a message that is not whole, and what its peer does not take.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     while let Ok((stream, _)) = listener.accept().await {
+/// #         let mut socket = taut::tokio::accept(stream).await?;
+/// #         while let Some(message) = socket.recv().await? {
+/// #             if message.is_data() {
+/// #                 socket.send(message).await?;
+/// #             }
+/// #         }
+/// #     }
+/// #     Ok::<(), taut::Error>(())
+/// # });
+/// use taut::proto::{CloseCode, Message};
+///
+/// let mut socket = taut::connect(&format!("ws://{address}/")).await?;
+/// socket.send("text").await?;
+/// // Queued, and written together.
+/// socket.feed(Message::binary(vec![1, 2, 3]))?;
+/// socket.feed("more")?;
+/// socket.flush().await?;
+///
+/// assert_eq!(socket.recv().await?, Some(Message::text("text")));
+/// if let Some(Message::Binary(bytes)) = socket.recv().await? {
+///     assert_eq!(bytes[..], [1, 2, 3]);
+/// }
+///
+/// // For a task that receives and others that send.
+/// let (mut receiver, mut sender) = socket.into_split();
+/// let sending = tokio::spawn(async move {
+///     sender.send("from another task").await?;
+///     sender.close(CloseCode::NORMAL, "").await
+/// });
+/// let mut last = None;
+/// while let Some(message) = receiver.recv().await? {
+///     if message.is_data() {
+///         last = Some(message);
+///     }
+/// }
+/// assert_eq!(last, Some(Message::text("from another task")));
+/// assert!(sending.await??.clean);
+/// # Ok(()) }
+/// ```
 pub struct WebSocket<S> {
     /// What receiving needs, which nobody else uses.
     pub(super) intake: Box<Intake>,
@@ -176,16 +223,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv), and those of `handler`; after these the socket can be used on.
     ///
-    /// ```no_run
-    /// # async fn run(mut socket: taut::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), taut::Error> {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let uri = format!("ws://{}/", listener.local_addr()?);
+    /// # let client = tokio::spawn(async move {
+    /// #     let mut socket = taut::connect(&uri).await?;
+    /// #     socket.send("hello").await?;
+    /// #     assert_eq!(socket.recv().await?, Some("hello".into()));
+    /// #     socket.close(taut::proto::CloseCode::NORMAL, "").await
+    /// # });
+    /// # let mut socket = taut::tokio::accept(listener.accept().await?.0).await?;
     /// use taut::proto::EventRef;
     ///
     /// let echo = socket.recv_each(|event, sender| match event {
     ///     EventRef::Message(message) if message.is_data() => Ok(sender.send_ref(message)?),
     ///     _ => Ok(()),
     /// });
-    /// echo.await
-    /// # }
+    /// echo.await?;
+    /// # assert!(client.await??.clean);
+    /// # Ok(()) }
     /// ```
     pub async fn recv_each<F>(&mut self, mut handler: F) -> Result<(), Error>
     where

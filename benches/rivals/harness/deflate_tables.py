@@ -17,11 +17,13 @@ def write_tables(results: dict) -> str:
     settings = results["settings"]
     parts = ["# permessage-deflate: taut and rivals", "", *machine(results), ""]
     parts += ["## Echo", "", *echo_introduction(settings), ""]
+    parts += ["![CPU time of a compressed echo](deflate-cpu.svg)", ""]
     sizes = sorted({row["size"] for row in results["echo"]})
     for size in sizes:
         parts += [f"### {size_name(size)}", "", *echo_table(results, size), ""]
     parts += ["### Each at its own default level", "", *defaults_table(results, sizes), ""]
-    parts += ["## Memory of an idle connection", "", *memory_introduction(settings), "", *memory_table(results), ""]
+    parts += ["## Memory of an idle connection", "", *memory_introduction(settings), ""]
+    parts += ["![Memory of an idle connection](deflate-memory.svg)", "", *memory_table(results), ""]
     parts += ["## Where a rival does better than taut", "", *wins(results), ""]
     if results["instructions"]:
         parts += ["## Instructions for a message of 1 KiB", "", *instructions(results), ""]

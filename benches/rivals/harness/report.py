@@ -12,6 +12,7 @@ from harness import broadcast_report, codec, deflate_plot, deflate_tables, plots
 from harness.bars import echoes_of
 from harness.echo import MANY, PLAIN, TEXTS
 from harness.machine import ROOT, Failed, say
+from harness.summary import summary
 
 RESULTS = ROOT / "docs" / "benchmarks"
 
@@ -79,6 +80,8 @@ def publish(results: dict, folder: Path | None, write_too: bool) -> None:
     if not write_too:
         return
     (folder / "results.md").write_text(text, encoding="utf-8")
+    if "echo" in results:
+        (folder / "summary.md").write_text(summarised(results), encoding="utf-8")
     if compressed:
         (folder / "deflate.md").write_text(compressed, encoding="utf-8")
     for name, drawn in pictures(results):
@@ -86,6 +89,10 @@ def publish(results: dict, folder: Path | None, write_too: bool) -> None:
     if "codec" in results:
         report_codec(results["codec"]["results"], folder)
     say(f"wrote {folder}")
+
+
+def summarised(results: dict) -> str:
+    return "\n".join(summary(results)) + "\n"
 
 
 def report_codec(results: dict, folder: Path) -> None:

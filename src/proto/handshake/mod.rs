@@ -8,6 +8,30 @@
 //! ```text
 //! key fields uri | error | extensions head | body check deflate reject | client server | parsed
 //! ```
+//!
+//! ```
+//! use taut::proto::Config;
+//! use taut::proto::handshake::{Accept, Reject, ServerHandshake};
+//!
+//! let request = "GET /chat HTTP/1.1\r\nHost: example.com\r\n\
+//!     Upgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+//!     Sec-WebSocket-Protocol: chat, superchat\r\n\r\n";
+//! for expected in ["HTTP/1.1 101 ", "HTTP/1.1 404 "] {
+//!     let mut handshake = ServerHandshake::new();
+//!     handshake.feed(request.as_bytes());
+//!     let pending = handshake.poll()?.expect("the request is whole");
+//!     let output = if expected.contains("101") {
+//!         let accept = Accept::new().subprotocol("chat");
+//!         let mut connection = pending.accept(accept, Config::new())?;
+//!         connection.output().pop()
+//!     } else {
+//!         pending.reject(Reject::new(404)?).pop()
+//!     };
+//!     assert!(output.is_some_and(|bytes| bytes.starts_with(expected.as_bytes())));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -32,18 +32,35 @@ use crate::tokio::websocket::WebSocket;
 
 /// Connects to servers. Clones share what makes them wait for each other.
 ///
-/// ```no_run
-/// # async fn run() -> Result<(), taut::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use taut::proto::handshake::Accept;
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # let serving = tokio::spawn(async move {
+/// #     let stream = listener.accept().await?.0;
+/// #     let mut socket = taut::tokio::accept_with(stream, Default::default(), |request| {
+/// #         assert_eq!(request.origin(), Some("https://example.com"));
+/// #         assert_eq!(request.fields().text("Authorization"), Some("Bearer secret"));
+/// #         Ok(Accept::new().subprotocol("chat"))
+/// #     }).await?;
+/// #     assert_eq!(socket.recv().await?, Some("hello".into()));
+/// #     Ok::<(), taut::Error>(())
+/// # });
 /// use taut::tokio::{Client, Proxy};
 ///
 /// let client = Client::new()
 ///     .origin("https://example.com")?
 ///     .bearer("secret")?
 ///     .subprotocol("chat")?
-///     .require_subprotocol()
-///     .proxy(Proxy::parse("socks5h://127.0.0.1:1080")?);
-/// let mut socket = client.connect("wss://example.com/chat").await?;
+///     .require_subprotocol();
+/// let mut socket = client.connect(&format!("ws://{address}/chat")).await?;
 /// socket.send("hello").await?;
+///
+/// // The same, by a proxy that resolves the names.
+/// let client = client.proxy(Proxy::parse("socks5h://127.0.0.1:1080")?);
+/// # serving.await??;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]

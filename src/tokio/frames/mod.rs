@@ -6,8 +6,18 @@
 //! start, or a start within a message; put fragments together; check that text is UTF-8; compress; end after a Close;
 //! keep deadlines, rates and budgets; tell the peer what it did wrong. A peer can do all of that to whoever forgets it.
 //!
-//! ```no_run
-//! # async fn run(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let uri = format!("ws://{}/", listener.local_addr()?);
+//! # let client = tokio::spawn(async move {
+//! #     let mut socket = taut::connect(&uri).await?;
+//! #     socket.send("hello").await?;
+//! #     assert_eq!(socket.recv().await?, Some("hello".into()));
+//! #     socket.close(taut::proto::CloseCode::NORMAL, "").await
+//! # });
+//! # let (stream, _) = listener.accept().await?;
 //! use taut::proto::frame::OpCode;
 //! use taut::tokio::frames::{Frame, FrameReader, FrameWriter};
 //!
@@ -29,6 +39,7 @@
 //!     }
 //! }
 //! writer.shutdown().await?;
+//! # assert!(client.await??.clean);
 //! # Ok(()) }
 //! ```
 

@@ -19,15 +19,25 @@ use crate::options::Options;
 /// The TCP proxies in front of a server that send a header of the PROXY protocol, version 1 or 2: HAProxy's
 /// `send-proxy`, nginx's `proxy_protocol on` in a `stream`, the load balancers of clouds.
 ///
-/// ```no_run
-/// # async fn run(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tokio::io::AsyncWriteExt;
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     let mut stream = tokio::net::TcpStream::connect(address).await?;
+/// #     stream.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n").await?;
+/// #     let request = taut::proto::handshake::ClientRequest::new("localhost", "/")?;
+/// #     taut::tokio::connect_over(stream, &request, Default::default()).await?.recv().await
+/// # });
 /// use taut::tokio::{Options, ProxyProtocol, accept_with};
 ///
-/// let proxies = ProxyProtocol::new("10.0.0.0/8".parse()?);
+/// let proxies = ProxyProtocol::new("10.0.0.0/8, 127.0.0.1".parse()?);
 /// let (stream, peer) = listener.accept().await?;
 /// let mut options = Options::new();
 /// let (stream, client) = proxies.read(stream, peer, &mut options).await?;
-/// println!("{client} connects");
+/// assert_eq!(client, "192.0.2.7:4711".parse()?);
 /// let socket = accept_with(stream, options, |_| Ok(Default::default())).await?;
 /// # Ok(()) }
 /// ```

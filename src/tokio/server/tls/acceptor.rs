@@ -23,23 +23,42 @@ use crate::options::Options;
 
 /// Does TLS with clients. Clones share their settings, so that one can [`reload`](Self::reload) for all.
 ///
-/// ```no_run
-/// # async fn run(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-/// use taut::tokio::{Options, ServerTls, TlsAcceptor, accept_with};
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use taut::tokio::{Client, Options, ServerTls, Tls, TlsAcceptor, accept_with};
 ///
-/// let acceptor = TlsAcceptor::new(ServerTls::from_pem_files("chain.pem", "key.pem"))?;
-/// loop {
-///     let (stream, _) = listener.accept().await?;
-///     let acceptor = acceptor.clone();
-///     tokio::spawn(async move {
-///         let mut options = Options::new();
-///         let stream = acceptor.wrap(stream, &mut options).await?;
-///         let mut socket = accept_with(stream, options, |_| Ok(Default::default())).await?;
-///         while socket.recv().await?.is_some() {}
-///         Ok::<_, taut::Error>(())
-///     });
-/// }
-/// # }
+/// # let folder = std::env::temp_dir().join(format!("taut-acceptor-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+/// # let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
+/// # std::fs::write(&chain, made.cert.pem())?;
+/// # std::fs::write(&key, made.signing_key.serialize_pem())?;
+/// let acceptor = TlsAcceptor::new(ServerTls::from_pem_files(&chain, &key))?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let uri = format!("wss://localhost:{}/", listener.local_addr()?.port());
+/// # let renewing = acceptor.clone();
+/// tokio::spawn(async move {
+///     while let Ok((stream, _)) = listener.accept().await {
+///         let acceptor = acceptor.clone();
+///         tokio::spawn(async move {
+///             let mut options = Options::new();
+///             let stream = acceptor.wrap(stream, &mut options).await?;
+///             let mut socket = accept_with(stream, options, |_| Ok(Default::default())).await?;
+///             socket.send("nobody else reads this").await?;
+///             while socket.recv().await?.is_some() {}
+///             Ok::<_, taut::Error>(())
+///         });
+///     }
+/// });
+///
+/// # let certificate = made.cert.der().clone();
+/// let client = Client::new().tls(Tls::new().roots([certificate]))?;
+/// let mut socket = client.connect(&uri).await?;
+/// assert_eq!(socket.recv().await?, Some("nobody else reads this".into()));
+/// # renewing.reload()?;
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct TlsAcceptor(Arc<Shared>);
