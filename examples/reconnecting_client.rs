@@ -55,7 +55,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
                     tokio::spawn(send(lines, client.clone()));
                 }
             }
-            Update::Lost { loss, retry_in, unwritten } => {
+            Update::Lost { loss, retry_in, unwritten, .. } => {
                 eprintln!("reconnecting_client: {loss}; again in {} ms", retry_in.as_millis());
                 for message in &*unwritten {
                     eprintln!(

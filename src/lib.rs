@@ -73,6 +73,9 @@ pub mod testing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+// Its types are in the API of everything: users need not find the version that fits.
+pub use bytes;
+
 #[cfg(feature = "std")]
 pub use admission::{Admission, AdmissionLimits, Admitted, Refused};
 #[cfg(feature = "tokio")]

@@ -15,11 +15,13 @@ use crate::proto::{CloseCode, CloseStatus, Message};
 #[non_exhaustive]
 pub enum Update {
     /// An attempt begins: the first since the last connection that held, or a later one.
+    #[non_exhaustive]
     Connecting {
         /// Counted from one.
         attempt: u32,
     },
     /// The connection is open; subscriptions and messages without acknowledgement are sent again.
+    #[non_exhaustive]
     Open {
         /// The subprotocol in use.
         subprotocol: Option<Arc<str>>,
@@ -27,6 +29,7 @@ pub enum Update {
     /// A text or binary message.
     Message(Message),
     /// There is no connection; another attempt follows.
+    #[non_exhaustive]
     Lost {
         /// Why.
         loss: Arc<Loss>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taut::client::{Batch, Outbox, Overflow, Queued, UnsentKind, Update};
+use taut::client::{Batch, Outbox, Overflow, Sent, UnsentKind, Update};
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Plain;
@@ -13,14 +13,14 @@ use super::world::{World, lost, open, text, texts, until};
 async fn each_policy_tells_what_it_did() {
     let limits = Outbox::new().max_messages(2);
     for (overflow, told, kept) in [
-        (Overflow::DropOldest, Queued::Instead(1), ["2", "3"]),
-        (Overflow::DropNewest, Queued::Dropped, ["1", "2"]),
+        (Overflow::DropOldest, Sent::Displaced(1), ["2", "3"]),
+        (Overflow::DropNewest, Sent::Dropped, ["1", "2"]),
     ] {
         let mut world = World::new();
         world.shut(true);
         let (client, _updates) = world.builder().outbox(limits.overflow(overflow)).start();
-        assert_eq!(client.try_send("1").unwrap(), Queued::Whole);
-        assert_eq!(client.try_send("2").unwrap(), Queued::Whole);
+        assert_eq!(client.try_send("1").unwrap(), Sent::Queued);
+        assert_eq!(client.try_send("2").unwrap(), Sent::Queued);
         assert_eq!(client.try_send("3").unwrap(), told);
         assert_eq!(client.waiting(), (2, 0));
         world.shut(false);
@@ -33,7 +33,7 @@ async fn who_waits_for_room_gets_it_in_turn_and_may_leave() {
     let mut world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().outbox(Outbox::new().max_messages(1)).start();
-    assert_eq!(client.try_send("1").unwrap(), Queued::Whole);
+    assert_eq!(client.try_send("1").unwrap(), Sent::Queued);
     let full = client.try_send("x").unwrap_err();
     assert_eq!(full.kind(), UnsentKind::Full);
     assert_eq!(full.into_message(), "x".into());
@@ -141,7 +141,7 @@ async fn who_waits_for_acknowledgements_holds_nobody_up() {
     let mut server = world.server().await;
     let again = text(&mut server).await;
     assert_eq!(texts(&mut server).await, ["fills the outbox", "finds room"]);
-    assert_eq!(sent.await.unwrap(), Queued::Whole);
+    assert_eq!(sent.await.unwrap(), Sent::Queued);
     server.send(format!("ack {}", again.strip_suffix(" first").unwrap())).await.unwrap();
     ends(first).await.unwrap().unwrap();
     assert!(text(&mut server).await.ends_with(" second"));

@@ -42,7 +42,7 @@ async fn pauses_grow_and_are_told() {
     let mut told = Vec::new();
     for number in 1..=7_u32 {
         let attempt = until(&mut updates, |update| match update {
-            Update::Connecting { attempt } => Some(attempt),
+            Update::Connecting { attempt, .. } => Some(attempt),
             _ => None,
         });
         assert_eq!(attempt.await, number);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taut::client::{Batch, Outbox, Overflow, Queued, RequestError};
+use taut::client::{Batch, Outbox, Overflow, RequestError, Sent};
 use tokio::time::{Instant, sleep};
 
 use super::futures::ends;
@@ -115,7 +115,7 @@ async fn a_request_that_was_dropped_for_others_is_lost_at_once() {
         let (client, _updates) = world.builder().outbox(outbox).start();
         let start = Instant::now();
         if overflow == Overflow::DropNewest {
-            assert_eq!(client.try_send("first").unwrap(), Queued::Whole);
+            assert_eq!(client.try_send("first").unwrap(), Sent::Queued);
         }
         let asking = client.request::<u64>("dropped", &(), PATIENCE);
         let sending = async {
