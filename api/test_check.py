@@ -9,12 +9,24 @@ from typing import Any
 sys.dont_write_bytecode = True
 CHECK: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("check")))
 
-OLD = ["version 0.1.3", "crate bytes 1", "pub fn taut::a()", "pub fn taut::b(u8)"]
+OLD = [
+    "version 0.1.3",
+    "crate bytes 1",
+    "pub fn taut::a()",
+    "pub fn taut::b(u8)",
+    "pub enum taut::c::Closed",
+    "pub taut::c::Closed::One",
+    "#[non_exhaustive] pub enum taut::c::Open",
+    "pub taut::c::Open::One",
+    "#[non_exhaustive] pub taut::c::Open::Two",
+    "pub struct taut::c::Fields<'a>",
+    "pub trait taut::c::Trait: core::marker::Send",
+]
 
 
 def report(new: list[str], version: str = "0.1.4") -> str:
     gone, come = CHECK["compare"](OLD, [f"version {version}", *new])
-    return CHECK["describe"](gone, come, CHECK["version_of"](OLD), version)
+    return CHECK["describe"](OLD, gone, come, version)
 
 
 class Surface(unittest.TestCase):
@@ -28,7 +40,7 @@ class Surface(unittest.TestCase):
         self.assertNotIn("breaks", said)
 
     def test_a_line_that_went_or_changed_breaks_programs(self) -> None:
-        for new in [OLD[1:3], [*OLD[1:3], "pub fn taut::b(u16)"]]:
+        for new in [[*OLD[1:3], *OLD[4:]], [*OLD[1:3], "pub fn taut::b(u16)", *OLD[4:]]]:
             said = report(new)
             self.assertIn("- pub fn taut::b(u8)", said)
             self.assertIn("breaks programs that use taut 0.1.3", said)
@@ -37,6 +49,42 @@ class Surface(unittest.TestCase):
     def test_another_major_version_of_a_crate_breaks_programs(self) -> None:
         self.assertIn("breaks", report(["crate bytes 2", *OLD[2:]]))
 
+    def test_a_variant_or_field_breaks_programs_where_all_were_known(self) -> None:
+        for line, breaks in [
+            ("pub taut::c::Closed::Two(u8)", True),
+            ("pub taut::c::Open::Three", False),
+            ("#[non_exhaustive] pub taut::c::Open::Three", False),
+            ("pub taut::c::Open::One::field: u8", True),
+            ("pub taut::c::Open::Two::field: u8", False),
+            ("pub taut::c::Fields::more: &'a u8", True),
+            ("pub const fn taut::c::Fields<'a>::more(&self)", False),
+            ("pub const taut::c::Fields::MORE: u8", False),
+        ]:
+            self.assertEqual("breaks" in report([*OLD[1:], line]), breaks, line)
+
+    def test_what_a_trait_wants_breaks_programs_and_what_it_offers_does_not(self) -> None:
+        method = "pub fn taut::c::Trait::more(&self)"
+        self.assertNotIn("breaks", report([*OLD[1:], method]))
+        self.assertIn("breaks", report([*OLD[1:], method, "required taut::c::Trait::more"]))
+        # All of a new trait is new.
+        new = ["pub trait taut::New", "pub fn taut::New::a(&self)", "required taut::New::a"]
+        self.assertNotIn("breaks", report([*OLD[1:], *new]))
+
+    def test_what_must_be_given_is_told_from_what_may_be(self) -> None:
+        def function(name: str, has_body: bool) -> dict[str, Any]:
+            return {"name": name, "crate_id": 0, "inner": {"function": {"has_body": has_body}}}
+
+        described = {
+            "index": {
+                "1": {"name": "Trait", "crate_id": 0, "inner": {"trait": {"items": [2, 3, 4]}}},
+                "2": function("must", False),
+                "3": function("may", True),
+                "4": {"name": "Type", "crate_id": 0, "inner": {"assoc_type": {}}},
+                "5": {"name": "Hidden", "crate_id": 0, "inner": {"trait": {"items": [2]}}},
+            }
+        }
+        self.assertEqual(CHECK["required"](described, OLD), ["required taut::c::Trait::must"])
+
     def test_a_type_that_is_not_sync_any_more_breaks_programs(self) -> None:
         for line in ["impl !core::marker::Sync for taut::A", "impl<S> core::marker::Send for taut::A<S> where S: core::marker::Sync"]:
             said = report([*OLD[1:], line])
@@ -44,6 +92,7 @@ class Surface(unittest.TestCase):
 
     def test_an_incompatible_version_may_break_programs(self) -> None:
         said = report(OLD[1:3], "0.2.0")
+        self.assertNotIn("Keep the old", said)
         self.assertIn("as 0.2.0 may", said)
 
     def test_compatible_versions_are_those_that_cargo_takes_for_each_other(self) -> None:

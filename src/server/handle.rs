@@ -8,7 +8,6 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::fmt;
-use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Waker;
@@ -427,12 +426,6 @@ impl PartialEq for Handle {
 
 impl Eq for Handle {}
 
-impl Hash for Handle {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id().hash(state);
-    }
-}
-
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
@@ -485,19 +478,5 @@ impl Handle {
             round_trip: AtomicU64::new(0),
             entered: false.into(),
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn handles_of_one_connection_are_one_in_a_set() {
-        let (one, other) = (Handle::example(1), Handle::example(2));
-        let set: HashSet<Handle> = [one.clone(), one, other].into();
-        assert_eq!(set.len(), 2);
     }
 }
