@@ -115,6 +115,22 @@ class Surface(unittest.TestCase):
         self.assertEqual([problem.split(",")[0] for problem in judge(lines, {"tokio": "", "bytes": ""})], ["the public API names the crate h3"])
         self.assertIn("which the public API does not name", judge(lines, {"tokio": "", "h3": "", "bytes": "", "hyper": ""})[0])
 
+    def test_the_engine_names_no_crate_but_bytes(self) -> None:
+        for line, fine in [
+            ("pub fn taut::proto::Output::pop(&mut self) -> bytes::bytes::Bytes", True),
+            ("impl bytes::buf::Buf for taut::proto::Output", True),
+            ("impl tokio::io::AsyncRead for taut::proto::Output", False),
+            ("impl<'a> tokio::io::AsyncRead for taut::proto::OutputRef<'a>", False),
+            ("impl<S: tokio::io::AsyncRead> core::fmt::Debug for taut::proto::Output<S>", False),
+            ("impl<S: tokio::io::AsyncRead> taut::proto::Output<S>", False),
+            ("pub fn taut::proto::a(tokio::time::Instant)", False),
+            ("#[non_exhaustive] pub taut::proto::E::At(tokio::time::Instant)", False),
+            ("impl core::convert::From<taut::proto::Message> for taut::tokio::A<tokio::net::TcpStream>", True),
+            ("pub fn taut::tokio::a(taut::proto::Message) -> tokio::time::Instant", True),
+        ]:
+            said = CHECK["judge_crates"]([line], {name: "" for name in CHECK["crates_of"](line)})
+            self.assertEqual(said == [], fine, line)
+
     def test_types_that_are_not_sync_need_a_reason_and_reasons_a_type(self) -> None:
         lines = ["impl<S> !core::marker::Sync for taut::a::B<S>", "impl !core::marker::Send for taut::C"]
         judge = CHECK["judge_traits"]

@@ -34,7 +34,6 @@ pub enum Overflow {
 /// What became of a message that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[must_use = "a message that was dropped is not sent"]
 pub enum Sent {
     /// It waits to be sent.
     Queued,
