@@ -23,6 +23,8 @@
 //! Without features the crate is `no_std` with `alloc`. Features only add; none changes what another does.
 
 #![no_std]
+// What users copy out of the documents gives them no warnings of results that nobody looks at.
+#![doc(test(attr(deny(unused_must_use))))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What the engine can have without `std` it takes from `core` and `alloc`; examples and tests need not.
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
