@@ -357,6 +357,23 @@ fn messages_still_come_after_a_close_was_started() {
 }
 
 #[test]
+fn copies_are_queued_in_order_and_refused_after_a_close() {
+    for role in ROLES {
+        let (mut socket, mut peer) = socket(role);
+        socket.feed_text("text").unwrap();
+        socket.feed_binary(b"bytes").unwrap();
+        socket.start_close(None);
+        for refused in [socket.feed_text("late"), socket.feed_binary(b"late")] {
+            assert!(matches!(refused, Err(Error::Send(error)) if error.kind() == SendErrorKind::Closed));
+        }
+        socket.flush().unwrap();
+        drop(socket);
+        let expected = [Message::text("text"), Message::binary("bytes"), Message::Close(None)];
+        assert_eq!(decode(role, &read_to_end(&mut peer)), expected);
+    }
+}
+
+#[test]
 fn a_socket_falls_into_its_parts_with_what_is_buffered() {
     let (mut socket, mut peer) = socket(Role::Server);
     let both = [text_frame(Role::Client, "one"), text_frame(Role::Client, "two")].concat();

@@ -101,6 +101,22 @@ impl<S> WebSocket<S> {
         Ok(self.connection.send(message)?)
     }
 
+    /// Queues a copy of a text.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
+        Ok(self.connection.send_text(text)?)
+    }
+
+    /// Queues a copy of some bytes.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.connection.send_binary(bytes)?)
+    }
+
     /// Queues a piece of a message whose length need not be known: see
     /// [`Sender::send_fragment`](crate::proto::Sender::send_fragment). [`flush`](Self::flush) between
     /// pieces keeps a long message from filling the queue.
