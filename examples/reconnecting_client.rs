@@ -55,7 +55,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
                     tokio::spawn(send(lines, client.clone()));
                 }
             }
-            Update::Lost { loss, retry_in, unwritten } => {
+            Update::Lost { loss, retry_in, unwritten, .. } => {
                 eprintln!("reconnecting_client: {loss}; again in {} ms", retry_in.as_millis());
                 for message in &*unwritten {
                     eprintln!(
@@ -70,9 +70,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     };
     match &ended.cause {
         Cause::Closed(_) => Ok(()),
-        Cause::GaveUp(loss) => Err(loss.to_string().into()),
-        Cause::Broken(error) => Err(error.to_string().into()),
-        _ => Err(format!("there was no connection for {} messages", ended.unsent.len()).into()),
+        cause => Err(format!("{cause}; {} messages were not sent", ended.unsent.len()).into()),
     }
 }
 

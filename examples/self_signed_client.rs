@@ -52,9 +52,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     match &ended.cause {
         Cause::Closed(_) => Ok(()),
-        Cause::GaveUp(loss) => Err(loss.to_string().into()),
-        Cause::Broken(error) => Err(error.to_string().into()),
-        _ => Err(format!("there was no connection for {} messages", ended.unsent.len()).into()),
+        cause => Err(format!("{cause}; {} messages were not sent", ended.unsent.len()).into()),
     }
 }
 

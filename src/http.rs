@@ -42,6 +42,7 @@ use crate::tokio::WebSocket;
 
 /// A valid request for a WebSocket. It follows the rules that [`accept`](crate::tokio::accept) has for its own.
 #[derive(Clone, Debug)]
+#[must_use = "the client waits for `accept` or `reject`"]
 pub struct Upgrade {
     parsed: Parsed,
     options: Options,
@@ -86,7 +87,6 @@ impl Upgrade {
     }
 
     /// Other options: such as limits that go by what is asked for.
-    #[must_use]
     pub const fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
@@ -124,6 +124,7 @@ impl Upgrade {
 
 /// An opening handshake of which only the response is to be written.
 #[derive(Clone, Debug)]
+#[must_use = "this becomes the WebSocket"]
 pub struct Opening {
     agreement: Agreement,
     options: Options,

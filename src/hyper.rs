@@ -84,6 +84,7 @@ use crate::proto::handshake::{Accept, Reject, Request as Asked};
 use crate::tokio::WebSocket;
 
 /// A valid request for a WebSocket, and hyper's promise of its stream.
+#[must_use = "the client waits for `accept` or `reject`"]
 pub struct Upgrade {
     upgrade: http::Upgrade,
     stream: OnUpgrade,
@@ -125,7 +126,6 @@ impl Upgrade {
     }
 
     /// Other options: such as limits that go by what is asked for.
-    #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.upgrade = self.upgrade.options(options);
         self

@@ -239,6 +239,8 @@
 #![cfg_attr(feature = "tokio", doc = "[`tokio`]: crate::tokio")]
 #![cfg_attr(not(feature = "tokio"), doc = "[`tokio`]: https://docs.rs/taut/latest/taut/tokio/")]
 #![no_std]
+// What users copy out of the documents gives them no warnings of results that nobody looks at.
+#![doc(test(attr(deny(unused_must_use))))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What the engine can have without `std` it takes from `core` and `alloc`; examples and tests need not.
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
@@ -298,6 +300,9 @@ pub mod server;
 pub mod testing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+
+// Its types are in the API of everything: users need not find the version that fits.
+pub use bytes;
 
 #[cfg(feature = "std")]
 pub use admission::{Admission, AdmissionLimits, Admitted, Refused};

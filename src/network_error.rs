@@ -96,7 +96,7 @@ impl core::error::Error for ConnectError {
 }
 
 /// Why a proxy did not let a client through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// Not the URI of a proxy: `http://`, `https://`, `socks5://` or `socks5h://`, a host, and a port. Here is
@@ -169,7 +169,7 @@ const fn reply(code: u8) -> &'static str {
 }
 
 /// Why a redirect was not followed; it is where the answer pointed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedirectError {
     /// From `wss` to `ws`: what is secret would go out in the open.
@@ -192,7 +192,7 @@ impl fmt::Display for RedirectError {
 impl core::error::Error for RedirectError {}
 
 /// Why what a trusted proxy sent is no header of the PROXY protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyHeaderError {
     /// It does not begin as one.

@@ -335,6 +335,62 @@ fn a_close_that_timed_out_can_go_on() {
 }
 
 #[test]
+fn messages_still_come_after_a_close_was_started() {
+    for role in ROLES {
+        let (mut socket, mut peer) = socket(role);
+        socket.feed("last").unwrap();
+        socket.start_close(CloseFrame::new(CloseCode::AWAY, "bye").unwrap());
+        socket.start_close(None);
+        assert!(
+            matches!(socket.feed("late"), Err(Error::Send(error)) if error.kind() == SendErrorKind::Closed)
+        );
+        peer.write_all(&text_frame(role.peer(), "under way")).unwrap();
+        peer.write_all(&close_frame(role.peer(), 1001)).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(socket.recv().unwrap(), Some(Message::text("under way")));
+        assert_eq!((socket.is_ended(), socket.close_status()), (false, None));
+        while socket.recv().unwrap().is_some() {}
+        assert!(socket.is_ended() && socket.close_status().unwrap().clean);
+        drop(socket);
+        let expected = [Message::text("last"), close_message(1001, "bye")];
+        assert_eq!(decode(role, &read_to_end(&mut peer)), expected);
+    }
+}
+
+#[test]
+fn copies_are_queued_in_order_and_refused_after_a_close() {
+    for role in ROLES {
+        let (mut socket, mut peer) = socket(role);
+        socket.feed_text("text").unwrap();
+        socket.feed_binary(b"bytes").unwrap();
+        socket.start_close(None);
+        for refused in [socket.feed_text("late"), socket.feed_binary(b"late")] {
+            assert!(matches!(refused, Err(Error::Send(error)) if error.kind() == SendErrorKind::Closed));
+        }
+        socket.flush().unwrap();
+        drop(socket);
+        let expected = [Message::text("text"), Message::binary("bytes"), Message::Close(None)];
+        assert_eq!(decode(role, &read_to_end(&mut peer)), expected);
+    }
+}
+
+#[test]
+fn a_socket_falls_into_its_parts_with_what_is_buffered() {
+    let (mut socket, mut peer) = socket(Role::Server);
+    let both = [text_frame(Role::Client, "one"), text_frame(Role::Client, "two")].concat();
+    peer.write_all(&both).unwrap();
+    while socket.get_ref().peek(&mut vec![0; both.len()]).unwrap() < both.len() {}
+    assert_eq!(socket.recv().unwrap(), Some(Message::text("one")));
+    socket.feed("three").unwrap();
+    let (stream, connection) = socket.into_parts();
+    let mut again = socket_over(stream, connection);
+    assert_eq!(again.recv().unwrap(), Some(Message::text("two")));
+    again.flush().unwrap();
+    drop(again);
+    assert_eq!(decode(Role::Server, &read_to_end(&mut peer)), [Message::text("three")]);
+}
+
+#[test]
 fn an_end_without_a_close_is_lost() {
     for role in ROLES {
         for cut in 0..6 {
@@ -345,7 +401,7 @@ fn an_end_without_a_close_is_lost() {
             assert_eq!(first.recv().unwrap(), Some(Message::text("whole")));
             assert!(matches!(first.recv(), Err(Error::Lost)));
             assert_ended(&mut first);
-            let status = first.connection().close_status().unwrap();
+            let status = first.close_status().unwrap();
             assert_eq!((status.code, status.clean), (CloseStatus::ABNORMAL, false));
             assert!(matches!(first.close(CloseCode::NORMAL, ""), Err(Error::Lost)));
 
@@ -454,8 +510,7 @@ fn a_server_sees_the_request_and_chooses() {
     let request = request.field("Origin", "http://example.com").unwrap();
     let mut client = connect_over(client, &request, Options::new()).unwrap();
     let mut server = server.join().unwrap().unwrap();
-    assert_eq!(client.connection().agreement().subprotocol(), Some("two"));
-    assert_eq!(server.connection().agreement().subprotocol(), Some("two"));
+    assert_eq!((client.subprotocol(), server.subprotocol()), (Some("two"), Some("two")));
     server.send("hello").unwrap();
     assert_eq!(client.recv().unwrap(), Some(Message::text("hello")));
 }

@@ -147,6 +147,23 @@ fn reader(mut peer: MemoryStream) -> tokio::task::JoinHandle<Vec<u8>> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn copies_are_queued_in_order_and_refused_after_a_close() {
+    for role in ROLES {
+        let (ours, peer) = pair(1 << 16);
+        let mut socket = socket(role, Config::new(), ours);
+        socket.feed_text("text").unwrap();
+        socket.feed_binary(b"bytes").unwrap();
+        socket.start_close(None);
+        for refused in [socket.feed_text("late"), socket.feed_binary(b"late")] {
+            assert!(matches!(refused, Err(Error::Send(error)) if error.kind() == SendErrorKind::Closed));
+        }
+        socket.flush().await.unwrap();
+        let expected = [Message::text("text"), Message::binary("bytes"), Message::Close(None)];
+        assert_eq!(decode(role, &peer.pull()), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn recv_loses_nothing() {
     for role in ROLES {
         let (stream, peer) = pair(64);

@@ -98,12 +98,52 @@ impl<S> WebSocket<S> {
         &self.connection
     }
 
+    /// The stream and the engine, with all that is buffered.
+    #[must_use]
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.stream, self.connection)
+    }
+
+    /// The subprotocol in use, if one was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.connection.agreement().subprotocol()
+    }
+
+    /// How the connection ended, once the peer's Close came, or cannot come any more.
+    #[must_use]
+    pub fn close_status(&self) -> Option<CloseStatus> {
+        self.connection.close_status()
+    }
+
+    /// Whether [`recv`](Self::recv) has nothing more to give.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Queues a message without writing it.
     ///
     /// # Errors
     /// [`Error::Send`] hands the message back.
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         Ok(self.connection.send(message)?)
+    }
+
+    /// Queues a copy of a text.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
+        Ok(self.connection.send_text(text)?)
+    }
+
+    /// Queues a copy of some bytes.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.connection.send_binary(bytes)?)
     }
 
     /// Queues a piece of a message whose length need not be known: see
@@ -136,6 +176,12 @@ impl<S> WebSocket<S> {
     #[cfg(feature = "deflate")]
     pub fn forget_context(&mut self) {
         self.connection.forget_context();
+    }
+
+    /// Queues a Close behind all that was taken, and takes nothing more. Messages of the peer can still be received, until
+    /// [`recv`](Self::recv) gives `None`. Later calls do nothing.
+    pub fn start_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
+        self.connection.close(frame.into());
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::delivery::Tag;
 use super::error::{RequestError, Undelivered, Unsent, UnsentKind};
-use super::outbox::{Item, Queued, Waiter};
+use super::outbox::{Item, Sent, Waiter};
 use super::replies::{Envelope, Question};
 use super::shared::{Refusal, Shared};
 use super::update::{Ended, Update};
@@ -45,7 +45,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unsent`] hands the message back: the client has ended, or is closing, or this is a Close.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
+    pub async fn send(&self, message: impl Into<Message>) -> Result<Sent, Unsent> {
         self.push(Item { message: sendable(message.into())?, waiter: None }).await
     }
 
@@ -53,7 +53,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_text(&self, text: impl Into<Utf8Bytes>) -> Result<Queued, Unsent> {
+    pub async fn send_text(&self, text: impl Into<Utf8Bytes>) -> Result<Sent, Unsent> {
         self.send(Message::Text(text.into())).await
     }
 
@@ -61,7 +61,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_binary(&self, bytes: impl Into<Bytes>) -> Result<Queued, Unsent> {
+    pub async fn send_binary(&self, bytes: impl Into<Bytes>) -> Result<Sent, Unsent> {
         self.send(Message::Binary(bytes.into())).await
     }
 
@@ -69,7 +69,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`RequestError::Value`] if it is not to be had as JSON, [`RequestError::Unsent`].
-    pub async fn send_json(&self, value: &impl Serialize) -> Result<Queued, RequestError> {
+    pub async fn send_json(&self, value: &impl Serialize) -> Result<Sent, RequestError> {
         let text = serde_json::to_string(value).map_err(RequestError::Value)?;
         Ok(self.send_text(text).await?)
     }
@@ -78,7 +78,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unsent`] hands the message back: there is no room, the client has ended, or is closing, or this is a Close.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<Queued, Unsent> {
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Sent, Unsent> {
         let item = Item { message: sendable(message.into())?, waiter: None };
         self.shared.push(item).map_err(|(refusal, item)| unsent(refusal, item))
     }
@@ -196,7 +196,7 @@ impl Handle {
     }
 
     /// Takes a message as soon as there is room.
-    async fn push(&self, mut item: Item) -> Result<Queued, Unsent> {
+    async fn push(&self, mut item: Item) -> Result<Sent, Unsent> {
         let mut room = &self.shared.room;
         loop {
             // In the queue before the look at the room, so that none is missed.
@@ -303,7 +303,7 @@ impl Updates {
         poll_fn(|cx| self.shared.poll_update(cx))
     }
 
-    /// The next message, without what else happens; `None` after the end.
+    /// The next message, without what else happens; `None` after the end. Dropping the future loses no message.
     pub async fn recv_message(&mut self) -> Option<Message> {
         loop {
             if let Update::Message(message) = self.recv().await? {

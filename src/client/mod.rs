@@ -70,5 +70,5 @@ pub use delivery::Acknowledge;
 pub use error::{RequestError, Undelivered, Unsent, UnsentKind};
 pub use handle::{Handle, Updates};
 pub use json::JsonAcknowledge;
-pub use outbox::{Batch, Outbox, Overflow, Queued};
+pub use outbox::{Batch, Outbox, Overflow, Sent};
 pub use update::{Cause, Decision, Ended, Loss, Update};

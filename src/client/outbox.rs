@@ -34,12 +34,11 @@ pub enum Overflow {
 /// What became of a message that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[must_use = "a message that was dropped is not sent"]
-pub enum Queued {
+pub enum Sent {
     /// It waits to be sent.
-    Whole,
+    Queued,
     /// It waits to be sent, and so many before it were dropped for it.
-    Instead(usize),
+    Displaced(usize),
     /// It was dropped.
     Dropped,
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ::tokio::sync::Notify;
 
 use super::delivery::{Acknowledge, Ids, Tag, Unacknowledged, size};
-use super::outbox::{Batch, Due, Item, Pushed, Queue, Queued, Waiter};
+use super::outbox::{Batch, Due, Item, Pushed, Queue, Sent, Waiter};
 use super::replies::{Envelope, Question, Replies};
 use super::update::{Ended, Update};
 use crate::proto::{CloseCode, CloseFrame, Message};
@@ -124,15 +124,15 @@ impl Shared {
     }
 
     /// Puts a message into the outbox, or hands it back.
-    pub(super) fn push(&self, item: Item) -> Result<Queued, (Refusal, Item)> {
+    pub(super) fn push(&self, item: Item) -> Result<Sent, (Refusal, Item)> {
         self.change(|state| {
             if let Some(refusal) = state.refusal(&item) {
                 return Err((refusal, item));
             }
             match state.queue.push(item) {
-                Pushed::Queued { dropped } if dropped.is_empty() => Ok(Queued::Whole),
-                Pushed::Queued { dropped } => Ok(Queued::Instead(dropped.len())),
-                Pushed::Dropped => Ok(Queued::Dropped),
+                Pushed::Queued { dropped } if dropped.is_empty() => Ok(Sent::Queued),
+                Pushed::Queued { dropped } => Ok(Sent::Displaced(dropped.len())),
+                Pushed::Dropped => Ok(Sent::Dropped),
                 Pushed::Full(item) => Err((Refusal::Full, item)),
             }
         })

@@ -15,11 +15,13 @@ use crate::proto::{CloseCode, CloseStatus, Message};
 #[non_exhaustive]
 pub enum Update {
     /// An attempt begins: the first since the last connection that held, or a later one.
+    #[non_exhaustive]
     Connecting {
         /// Counted from one.
         attempt: u32,
     },
     /// The connection is open; subscriptions and messages without acknowledgement are sent again.
+    #[non_exhaustive]
     Open {
         /// The subprotocol in use.
         subprotocol: Option<Arc<str>>,
@@ -27,6 +29,7 @@ pub enum Update {
     /// A text or binary message.
     Message(Message),
     /// There is no connection; another attempt follows.
+    #[non_exhaustive]
     Lost {
         /// Why.
         loss: Arc<Loss>,
@@ -110,11 +113,30 @@ impl fmt::Display for Loss {
             Self::Connect(error) => write!(f, "the attempt to connect failed: {error}"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Closed(status) => {
-                write!(f, "the server closed the connection with {}", status.code)?;
-                if status.reason.is_empty() { Ok(()) } else { write!(f, ": {}", &*status.reason) }
+                f.write_str("the server closed the connection")?;
+                fmt_status(status, f)
             }
         }
     }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the client was stopped while there was no connection"),
+            Self::Closed(status) => {
+                f.write_str("the connection was closed; the server answered")?;
+                fmt_status(status, f)
+            }
+            Self::Broken(error) => write!(f, "the closing handshake did not come to its end: {error}"),
+            Self::GaveUp(loss) => write!(f, "no further attempt is made: {loss}"),
+        }
+    }
+}
+
+fn fmt_status(status: &CloseStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, " with {}", status.code)?;
+    if status.reason.is_empty() { Ok(()) } else { write!(f, ": {}", &*status.reason) }
 }
 
 impl core::error::Error for Loss {
@@ -139,6 +161,9 @@ const FINAL: [CloseCode; 7] = [
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
     use super::*;
     use crate::error::Deadline;
 
@@ -157,5 +182,22 @@ mod tests {
             assert_eq!(Loss::Connect(error).is_retryable(), is_retryable);
         }
         assert!(Loss::Broken(Error::Lost).is_retryable());
+    }
+
+    #[test]
+    fn a_cause_reads_as_a_sentence() {
+        let status = |reason: &str| CloseStatus { code: 1001, reason: reason.into(), clean: true };
+        let lost = Error::Lost.to_string();
+        for (cause, expected) in [
+            (Cause::Stopped, "the client was stopped while there was no connection".into()),
+            (Cause::Closed(status("")), "the connection was closed; the server answered with 1001".into()),
+            (
+                Cause::GaveUp(Arc::new(Loss::Closed(status("bye")))),
+                "no further attempt is made: the server closed the connection with 1001: bye".into(),
+            ),
+            (Cause::Broken(Error::Lost), format!("the closing handshake did not come to its end: {lost}")),
+        ] {
+            assert_eq!(cause.to_string(), expected);
+        }
     }
 }

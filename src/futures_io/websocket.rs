@@ -98,6 +98,22 @@ impl<S> WebSocket<S> {
         Ok(self.0.connection.send(message)?)
     }
 
+    /// Queues a copy of a text.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_text(&mut self, text: &str) -> Result<(), Error> {
+        Ok(self.0.connection.send_text(text)?)
+    }
+
+    /// Queues a copy of some bytes.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn feed_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.0.connection.send_binary(bytes)?)
+    }
+
     /// Queues a piece of a message whose length need not be known: see
     /// [`Sender::send_fragment`](crate::proto::Sender::send_fragment).
     ///

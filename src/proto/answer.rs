@@ -8,7 +8,7 @@ use super::close::CloseFrame;
 use super::error::ProtocolError;
 
 /// What the receiving half owes the peer, or has to tell the sending half.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "all that one half has to tell the other")]
 pub enum Answer {
     /// A pong with this payload (RFC 6455 §5.5.3).

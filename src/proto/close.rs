@@ -129,7 +129,7 @@ impl fmt::Debug for CloseFrame {
 }
 
 /// A reason that does not fit into a Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ReasonTooLong {
     /// Its length in bytes.
@@ -158,7 +158,7 @@ pub enum State {
 }
 
 /// How a connection ended (RFC 6455 §7.1.4 to §7.1.6).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CloseStatus {
     /// The code of the peer's Close; [`NO_CODE`](Self::NO_CODE) if it was empty,

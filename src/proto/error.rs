@@ -9,7 +9,7 @@ use super::close::CloseCode;
 use super::message::Message;
 
 /// The peer broke the protocol, or a limit of ours. One variant for each rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// RFC 6455 §5.2: a reserved bit (1, 2 or 3) is set that no agreed extension defines.
@@ -184,7 +184,7 @@ impl core::error::Error for ProtocolError {}
 pub struct SendError(Box<(SendErrorKind, Option<Message>)>);
 
 /// Why a message was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendErrorKind {
     /// A Close was sent or received, the connection failed, or the transport ended.

@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 /// A whole message, in either direction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.5 and §5.6 close the set")]
 pub enum Message {
     /// UTF-8 text (RFC 6455 §5.6).
@@ -98,7 +98,7 @@ impl From<Vec<u8>> for Message {
 }
 
 /// A [`Message`] that lies in the connection's own memory until the connection is touched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the arms of `Message`")]
 pub enum MessageRef<'a> {
     /// See [`Message::Text`].
@@ -156,7 +156,7 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
 }
 
 /// What the engine found in its input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "data comes whole or in pieces")]
 pub enum Event {
     /// A whole message; control messages always come so.
@@ -203,7 +203,7 @@ impl Event {
 }
 
 /// An [`Event`] that lies in the connection's own memory until the connection is touched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the arms of `Event`")]
 pub enum EventRef<'a> {
     /// See [`Event::Message`].
@@ -233,7 +233,7 @@ impl EventRef<'_> {
 }
 
 /// A piece of a message. Where pieces end says nothing: it depends on how the bytes arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "all that there is to say of a piece")]
 pub struct Chunk {
     /// The bytes of this piece; empty only in a last one.
@@ -245,7 +245,7 @@ pub struct Chunk {
 }
 
 /// The bytes of a [`Chunk`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.6 defines two kinds")]
 pub enum ChunkData {
     /// Part of a text message, cut between characters.
@@ -255,7 +255,7 @@ pub enum ChunkData {
 }
 
 /// A [`Chunk`] that lies in the connection's own memory until the connection is touched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "the fields of `Chunk`")]
 pub struct ChunkRef<'a> {
     /// See [`Chunk::data`].
@@ -279,7 +279,7 @@ impl ChunkRef<'_> {
 }
 
 /// The bytes of a [`ChunkRef`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the arms of `ChunkData`")]
 pub enum ChunkDataRef<'a> {
     /// See [`ChunkData::Text`].

@@ -29,7 +29,7 @@ use super::simd;
 use super::utf8_vectors;
 
 /// Bytes that are not UTF-8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Utf8Error {
     /// Where the first sequence begins that is not UTF-8, in bytes.

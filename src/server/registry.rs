@@ -78,11 +78,13 @@ pub struct RoomEvent {
 #[non_exhaustive]
 pub enum RoomChange {
     /// It joined; whether the room came to be by it.
+    #[non_exhaustive]
     Joined {
         /// Nobody was there before.
         first: bool,
     },
     /// It left, or ended; whether the room is gone by it.
+    #[non_exhaustive]
     Left {
         /// Nobody is there any more.
         last: bool,

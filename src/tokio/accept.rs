@@ -29,6 +29,8 @@ use crate::proto::{Output, Role};
 ///
 /// A `TcpStream` is set to `TCP_NODELAY` first: small messages must not wait for others to fill a segment.
 ///
+/// **Cancel safety.** Dropping the future closes the stream; so do those of [`Incoming`], [`Arrival`] and [`Plain`].
+///
 /// # Errors
 /// [`Error::Handshake`] once the client was told what is wrong with its request, [`Error::NoRequest`] if it went away
 /// before its first byte, [`Error::Io`], or [`Error::Timeout`] after [`Options::handshake_timeout`].
@@ -42,6 +44,8 @@ where
 /// Waits for a client's handshake, lets `decide` look at the request, and does as it says: accepts it with
 /// a subprotocol and fields, or refuses it with an HTTP answer. To take the decision asynchronously, use
 /// [`Incoming`]; to answer requests for other things, [`Arrival`].
+///
+/// **Cancel safety.** As [`accept`].
 ///
 /// # Errors
 /// As [`accept`]; [`Error::Rejected`] if `decide` refused, [`Error::Build`] if it accepted with a
@@ -86,7 +90,10 @@ where
 }
 
 /// A valid request that waits for a decision. Dropping it closes the stream without an answer.
+///
+/// **Cancel safety.** As [`accept`]; a part of the answer may have been written.
 #[derive(Debug)]
+#[must_use = "the client waits for `accept` or `reject`"]
 pub struct Incoming<S> {
     stream: S,
     pending: Pending,
@@ -177,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "there is no third")]
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
+#[must_use = "the client waits for an answer"]
 pub enum Arrival<S> {
     /// A valid request for a WebSocket.
     WebSocket(Incoming<S>),
@@ -280,7 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Hello<S> {
 }
 
 /// A valid request of HTTP/1 that does not ask for a WebSocket. Dropping it closes the stream without an answer.
+///
+/// **Cancel safety.** As [`accept`]; a part of the answer may have been written.
 #[derive(Debug)]
+#[must_use = "the client waits for an answer"]
 pub struct Plain<S>(Box<Unasked<S>>);
 
 #[derive(Debug)]

@@ -42,6 +42,8 @@ use crate::proto::handshake::{BuildError, ClientRequest};
 /// # Ok(()) }
 /// ```
 ///
+/// **Cancel safety.** As [`Client::connect`].
+///
 /// # Errors
 /// As [`Client::connect`].
 pub fn connect(uri: &str) -> impl Future<Output = Result<WebSocket<NetworkStream>, Error>> {
@@ -49,6 +51,8 @@ pub fn connect(uri: &str) -> impl Future<Output = Result<WebSocket<NetworkStream
 }
 
 /// Connects as [`connect`] does, after `prepare` has added subprotocols and fields to the request.
+///
+/// **Cancel safety.** As [`Client::connect`].
 ///
 /// # Errors
 /// As [`connect`]; [`Error::Build`] if `prepare` fails.
@@ -65,6 +69,8 @@ where
 }
 
 /// Does the client's handshake over a stream that is connected already.
+///
+/// **Cancel safety.** Dropping the future closes the stream.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Refused`] with the whole answer if the server does not upgrade, [`Error::Handshake`] if it

@@ -21,7 +21,7 @@ pub(super) fn compiled_in() -> Result<Arc<CryptoProvider>, Error> {
     #[cfg(not(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs")))]
     return Err(Error::Unsupported(
         "TLS needs cryptography: enable the feature rustls-ring or rustls-aws-lc-rs of taut, or pass a provider to \
-         Tls::with_provider, or to ServerTls::provider",
+         Tls::provider, or to ServerTls::provider",
     ));
 }
 

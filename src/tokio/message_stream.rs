@@ -74,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
 /// # Errors
 /// Reading gives the [`Error`] of the connection within an [`io::Error`], and `UnexpectedEof` where the connection
 /// closes before the message ends.
+#[must_use = "the message is read from it"]
 pub struct MessageReader<'a, S> {
     intake: &'a mut Intake,
     shared: &'a Owner<S>,
@@ -178,6 +179,7 @@ impl Piece {
 /// # Errors
 /// Writing gives the [`Error`] of the connection within an [`io::Error`]: [`Error::Send`] if the connection closes, if
 /// [fragments](WebSocket::feed_fragment) of another message are under way, or of text that is not UTF-8.
+#[must_use = "the message is written to it"]
 pub struct MessageWriter<'a, S> {
     shared: &'a Owner<S>,
     /// Of a handle that shares the socket with others.

@@ -46,6 +46,8 @@ impl<S> WebSocket<S> {
 ///
 /// **If all that send are dropped**, nothing happens: this half goes on receiving and answering, and
 /// [`sender`](Self::sender) makes another. The stream ends, without a Close, when both halves are gone.
+///
+/// **Cancel safety.** As [`WebSocket`]: [`recv`](Self::recv) loses nothing.
 pub struct ReceiveHalf<S> {
     /// Nothing once it is dropped, or reunited.
     intake: Option<Box<Intake>>,

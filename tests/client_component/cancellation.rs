@@ -18,7 +18,7 @@ async fn who_waits_for_room_has_sent_nothing() {
     let mut world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().outbox(Outbox::new().max_messages(1)).start();
-    let _ = client.try_send("1").unwrap();
+    client.try_send("1").unwrap();
     assert!(once(client.send("gone")).await.is_none());
     assert!(once(client.send_text("gone")).await.is_none());
     assert!(once(client.send_binary(&b"gone"[..])).await.is_none());
@@ -27,9 +27,9 @@ async fn who_waits_for_room_has_sent_nothing() {
     let mut server = world.server().await;
     assert_eq!(text(&mut server).await, "1");
     // With room, the first poll takes it.
-    let _ = once(client.send_text("2")).await.unwrap().unwrap();
+    once(client.send_text("2")).await.unwrap().unwrap();
     assert_eq!(text(&mut server).await, "2");
-    let _ = once(client.send_json(&3)).await.unwrap().unwrap();
+    once(client.send_json(&3)).await.unwrap().unwrap();
     assert_eq!(text(&mut server).await, "3");
     assert_eq!(client.waiting(), (0, 0));
 }

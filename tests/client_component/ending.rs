@@ -17,7 +17,7 @@ async fn close_sends_what_waits_first() {
     let mut server = world.server().await;
     until(&mut updates, open).await;
     for text in ["1", "2"] {
-        let _ = client.send(text).await.unwrap();
+        client.send(text).await.unwrap();
     }
     let serving = async {
         assert_eq!(texts(&mut server).await, ["1", "2"]);
@@ -51,7 +51,7 @@ async fn close_without_a_connection_hands_back_what_waits() {
     let world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().start();
-    let _ = client.send("1").await.unwrap();
+    client.send("1").await.unwrap();
     sleep(Duration::from_millis(1)).await;
     let ended = ends(client.close(CloseCode::NORMAL, "")).await.unwrap();
     assert!(matches!(&ended.cause, Cause::Stopped), "{ended:?}");
@@ -75,7 +75,7 @@ async fn without_anybody_it_closes() {
     let (client, mut updates) = world.builder().start();
     let mut server = world.server().await;
     until(&mut updates, open).await;
-    let _ = client.send("1").await.unwrap();
+    client.send("1").await.unwrap();
     drop(client.clone());
     drop(updates);
     drop(client);
@@ -99,7 +99,7 @@ async fn with_one_end_it_goes_on() {
             server.flush().await.unwrap();
         }
     }
-    let _ = client.send("still here").await.unwrap();
+    client.send("still here").await.unwrap();
     assert_eq!(text(&mut server).await, "still here");
 
     let mut world = World::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taut::client::{Batch, Outbox, Overflow, Queued, UnsentKind, Update};
+use taut::client::{Batch, Outbox, Overflow, Sent, UnsentKind, Update};
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Plain;
@@ -13,14 +13,14 @@ use super::world::{World, lost, open, text, texts, until};
 async fn each_policy_tells_what_it_did() {
     let limits = Outbox::new().max_messages(2);
     for (overflow, told, kept) in [
-        (Overflow::DropOldest, Queued::Instead(1), ["2", "3"]),
-        (Overflow::DropNewest, Queued::Dropped, ["1", "2"]),
+        (Overflow::DropOldest, Sent::Displaced(1), ["2", "3"]),
+        (Overflow::DropNewest, Sent::Dropped, ["1", "2"]),
     ] {
         let mut world = World::new();
         world.shut(true);
         let (client, _updates) = world.builder().outbox(limits.overflow(overflow)).start();
-        assert_eq!(client.try_send("1").unwrap(), Queued::Whole);
-        assert_eq!(client.try_send("2").unwrap(), Queued::Whole);
+        assert_eq!(client.try_send("1").unwrap(), Sent::Queued);
+        assert_eq!(client.try_send("2").unwrap(), Sent::Queued);
         assert_eq!(client.try_send("3").unwrap(), told);
         assert_eq!(client.waiting(), (2, 0));
         world.shut(false);
@@ -33,7 +33,7 @@ async fn who_waits_for_room_gets_it_in_turn_and_may_leave() {
     let mut world = World::new();
     world.shut(true);
     let (client, _updates) = world.builder().outbox(Outbox::new().max_messages(1)).start();
-    assert_eq!(client.try_send("1").unwrap(), Queued::Whole);
+    assert_eq!(client.try_send("1").unwrap(), Sent::Queued);
     let full = client.try_send("x").unwrap_err();
     assert_eq!(full.kind(), UnsentKind::Full);
     assert_eq!(full.into_message(), "x".into());
@@ -46,7 +46,7 @@ async fn who_waits_for_room_gets_it_in_turn_and_may_leave() {
     world.shut(false);
     let mut server = world.server().await;
     assert_eq!(texts(&mut server).await, ["1", "2", "3"]);
-    let _ = client.send("4").await.unwrap();
+    client.send("4").await.unwrap();
     assert_eq!(text(&mut server).await, "4");
 }
 
@@ -130,7 +130,7 @@ async fn who_waits_for_acknowledgements_holds_nobody_up() {
     world.shut(true);
     drop(server);
     until(&mut updates, lost).await;
-    let _ = client.try_send("fills the outbox").unwrap();
+    client.try_send("fills the outbox").unwrap();
     let second = deliver("second");
     let sent = tokio::spawn({
         let client = client.clone();
@@ -141,7 +141,7 @@ async fn who_waits_for_acknowledgements_holds_nobody_up() {
     let mut server = world.server().await;
     let again = text(&mut server).await;
     assert_eq!(texts(&mut server).await, ["fills the outbox", "finds room"]);
-    assert_eq!(sent.await.unwrap(), Queued::Whole);
+    assert_eq!(sent.await.unwrap(), Sent::Queued);
     server.send(format!("ack {}", again.strip_suffix(" first").unwrap())).await.unwrap();
     ends(first).await.unwrap().unwrap();
     assert!(text(&mut server).await.ends_with(" second"));
@@ -160,7 +160,7 @@ async fn what_was_handed_over_is_not_kept_without_end() {
         let client = client.clone();
         tokio::spawn(async move {
             loop {
-                let _ = client.send("m".repeat(10_000)).await.unwrap();
+                client.send("m".repeat(10_000)).await.unwrap();
             }
         })
     });
@@ -191,16 +191,16 @@ async fn a_batch_waits_for_its_delay_or_its_size() {
     let mut server = world.server().await;
     until(&mut updates, open).await;
     let start = Instant::now();
-    let _ = client.send("1").await.unwrap();
+    client.send("1").await.unwrap();
     sleep(delay / 2).await;
-    let _ = client.send("2").await.unwrap();
+    client.send("2").await.unwrap();
     assert_eq!(texts(&mut server).await, ["1", "2"]);
     assert!(start.elapsed() >= delay && start.elapsed() < delay + delay / 4, "{:?}", start.elapsed());
     // By number, and by size.
     for messages in [["1", "2", "3"].map(String::from), ["a".into(), "b".repeat(900), "c".repeat(99)]] {
         let start = Instant::now();
         for message in &messages {
-            let _ = client.send(message.clone()).await.unwrap();
+            client.send(message.clone()).await.unwrap();
         }
         assert_eq!(texts(&mut server).await, messages);
         assert!(start.elapsed() < delay / 4, "{:?}", start.elapsed());
@@ -215,14 +215,14 @@ async fn what_was_not_written_comes_back() {
     until(&mut updates, open).await;
     // More than the pipe holds.
     let large = "x".repeat(10_000);
-    let _ = client.send(large.clone()).await.unwrap();
-    let _ = client.send("behind").await.unwrap();
+    client.send(large.clone()).await.unwrap();
+    client.send("behind").await.unwrap();
     sleep(Duration::from_millis(10)).await;
     drop(server);
     let (_, _, unwritten) = until(&mut updates, lost).await;
     assert_eq!(*unwritten, [large.into(), "behind".into()]);
     // It is not sent again by itself.
-    let _ = client.send("next").await.unwrap();
+    client.send("next").await.unwrap();
     assert_eq!(text(&mut world.server().await).await, "next");
 }
 

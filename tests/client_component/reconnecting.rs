@@ -20,7 +20,7 @@ async fn what_is_sent_while_away_arrives_in_order() {
     world.shut(true);
     let (client, mut updates) = world.builder().start();
     for text in ["1", "2", "3"] {
-        let _ = client.send(text).await.unwrap();
+        client.send(text).await.unwrap();
     }
     let (loss, ..) = until(&mut updates, lost).await;
     assert!(matches!(&*loss, Loss::Connect(_)), "{loss}");
@@ -30,7 +30,7 @@ async fn what_is_sent_while_away_arrives_in_order() {
     assert_eq!(texts(&mut server).await, ["1", "2", "3"]);
     until(&mut updates, open).await;
     assert!(client.is_open());
-    let _ = client.send("4").await.unwrap();
+    client.send("4").await.unwrap();
     assert_eq!(text(&mut server).await, "4");
 }
 
@@ -42,7 +42,7 @@ async fn pauses_grow_and_are_told() {
     let mut told = Vec::new();
     for number in 1..=7_u32 {
         let attempt = until(&mut updates, |update| match update {
-            Update::Connecting { attempt } => Some(attempt),
+            Update::Connecting { attempt, .. } => Some(attempt),
             _ => None,
         });
         assert_eq!(attempt.await, number);
@@ -98,7 +98,7 @@ async fn subscriptions_come_first_on_each_connection() {
     client.subscribe("a", "sub a").unwrap();
     client.subscribe("b", "sub b").unwrap();
     client.subscribe("a", "sub a2").unwrap();
-    let _ = client.send("hello").await.unwrap();
+    client.send("hello").await.unwrap();
     let mut server = world.server().await;
     assert_eq!(texts(&mut server).await, ["sub a2", "sub b", "hello"]);
     until(&mut updates, open).await;
@@ -110,7 +110,7 @@ async fn subscriptions_come_first_on_each_connection() {
     until(&mut updates, lost).await;
     // There is nobody to say good-bye to.
     assert!(client.unsubscribe("c", Message::text("bye c")));
-    let _ = client.send("again").await.unwrap();
+    client.send("again").await.unwrap();
     let mut server = world.server().await;
     assert_eq!(texts(&mut server).await, ["sub a2", "again"]);
 }
@@ -146,7 +146,7 @@ async fn what_prepare_fails_by_is_told() {
 async fn a_refusal_that_stays_ends_it_and_hands_messages_back() {
     let mut world = World::new();
     let (client, _updates) = world.builder().start();
-    let _ = client.send("kept").await.unwrap();
+    client.send("kept").await.unwrap();
     let incoming = Incoming::read(world.stream().await, Options::new()).await.unwrap();
     incoming.reject(Reject::new(403).unwrap()).await.unwrap();
     let ended = ends(client.ended()).await;
@@ -220,7 +220,7 @@ async fn each_step_has_its_deadline() {
             Deadline::Connect => Box::new(()),
             Deadline::Handshake => Box::new(world.stream().await),
             _ => {
-                let _ = client.send(large.clone()).await.unwrap();
+                client.send(large.clone()).await.unwrap();
                 Box::new(world.server().await)
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taut::client::{Batch, Outbox, Overflow, Queued, RequestError};
+use taut::client::{Batch, Outbox, Overflow, RequestError, Sent};
 use tokio::time::{Instant, sleep};
 
 use super::futures::ends;
@@ -101,7 +101,7 @@ async fn a_request_that_was_not_sent_outlives_a_connection() {
     server.send(json!({"type": "reply", "id": id, "data": 2}).to_string()).await.unwrap();
     let answer = ends(asking).await.unwrap();
     assert!(matches!(answer, Ok(2)), "{answer:?}");
-    let _ = client.send("behind it").await.unwrap();
+    client.send("behind it").await.unwrap();
     assert_eq!(text(&mut server).await, "behind it");
 }
 
@@ -115,12 +115,12 @@ async fn a_request_that_was_dropped_for_others_is_lost_at_once() {
         let (client, _updates) = world.builder().outbox(outbox).start();
         let start = Instant::now();
         if overflow == Overflow::DropNewest {
-            assert_eq!(client.try_send("first").unwrap(), Queued::Whole);
+            assert_eq!(client.try_send("first").unwrap(), Sent::Queued);
         }
         let asking = client.request::<u64>("dropped", &(), PATIENCE);
         let sending = async {
             sleep(Duration::from_millis(1)).await;
-            let _ = client.try_send("another").unwrap();
+            client.try_send("another").unwrap();
         };
         let (answer, ()) = tokio::join!(asking, sending);
         assert!(matches!(answer, Err(RequestError::Lost)), "{answer:?}");
@@ -132,7 +132,7 @@ async fn a_request_that_was_dropped_for_others_is_lost_at_once() {
 async fn values_go_as_json() {
     let mut world = World::new();
     let (client, _updates) = world.builder().start();
-    let _ = client.send_json(&json!({"a": [1, "ü"]})).await.unwrap();
+    client.send_json(&json!({"a": [1, "ü"]})).await.unwrap();
     assert_eq!(text(&mut world.server().await).await, r#"{"a":[1,"ü"]}"#);
     let unkeyed = std::collections::HashMap::from([(vec![1], 1)]);
     assert!(matches!(client.send_json(&unkeyed).await, Err(RequestError::Value(_))));

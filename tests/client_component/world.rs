@@ -88,7 +88,7 @@ pub(crate) async fn until<T>(updates: &mut Updates, wanted: impl Fn(Update) -> O
 
 pub(crate) fn lost(update: Update) -> Option<(Arc<taut::client::Loss>, Duration, Arc<[Message]>)> {
     match update {
-        Update::Lost { loss, retry_in, unwritten } => Some((loss, retry_in, unwritten)),
+        Update::Lost { loss, retry_in, unwritten, .. } => Some((loss, retry_in, unwritten)),
         _ => None,
     }
 }

@@ -10,7 +10,9 @@ use taut::tokio::rustls::pki_types::CertificateDer;
 use taut::tokio::rustls::server::WebPkiClientVerifier;
 use taut::tokio::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use taut::tokio::rustls::version::{TLS12, TLS13};
-use taut::tokio::rustls::{CipherSuite, KeyLog, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use taut::tokio::rustls::{
+    CipherSuite, ClientConfig, KeyLog, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
 use taut::tokio::{Client, NetworkStream, Proxy, Tls, WebSocket};
 use taut::{Error, ErrorKind, RedirectError, TlsProblem};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -116,7 +118,7 @@ async fn connect(
 }
 
 pub(crate) fn trusting(authority: &Authority) -> Tls {
-    Tls::with_provider(provider()).roots([authority.certificate.clone()])
+    Tls::new().provider(provider()).roots([authority.certificate.clone()])
 }
 
 fn with(tls: Tls) -> impl FnOnce(Client) -> Client {
@@ -156,7 +158,7 @@ async fn the_cryptography_that_is_passed_is_used() {
     let only = |mut provider: CryptoProvider| {
         let suite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
         provider.cipher_suites.retain(|known| known.suite() == suite);
-        Tls::with_provider(provider).roots([authority.certificate.clone()])
+        Tls::new().provider(provider).roots([authority.certificate.clone()])
     };
     let settings = [
         only(ring::default_provider()),
@@ -168,6 +170,32 @@ async fn the_cryptography_that_is_passed_is_used() {
         let suite = socket.with_stream(|stream| stream.tls().unwrap().negotiated_cipher_suite().unwrap());
         assert_eq!(suite.suite(), CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     }
+}
+
+#[tokio::test]
+async fn a_configuration_of_ones_own_decides_and_gets_a_protocol_if_it_names_none() {
+    let authority = Authority::new("authority");
+    let acceptor = server(&authority.signs(|_| {}), BOTH, None);
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate.clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS12]).unwrap();
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    let mut other = config.clone();
+    other.alpn_protocols = vec![b"none of ours".into()];
+    let (socket, seen, _) =
+        connect(with(Tls::from_config(config)), "wss://host.test/", &acceptor).await.unwrap();
+    assert_eq!(seen.protocol.as_deref(), Some(&b"http/1.1"[..]));
+    assert_eq!(socket.with_stream(|stream| stream.tls().unwrap().protocol_version()), Some(TLS12.version));
+
+    let (world, mut arrivals) = World::new(&[("host.test", &["192.0.2.1"])]);
+    let client = world.client().tls(Tls::from_config(other)).unwrap();
+    let server = async {
+        let (_, stream) = arrivals.next().await;
+        serve(&acceptor, stream).await.map(drop)
+    };
+    let (connected, _) = ends(async { tokio::join!(client.connect("wss://host.test/"), server) }).await;
+    let Err(Error::Tls(found)) = connected else { panic!("{connected:?}") };
+    assert_eq!(found.problem(), TlsProblem::NothingInCommon);
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ async fn rooms_come_with_their_first_member_and_go_with_their_last() {
     let server = server(quiet())
         .on_room(move |event| {
             let change = match event.change {
-                RoomChange::Joined { first } => format!("joined {first}"),
-                RoomChange::Left { last } => format!("left {last}"),
+                RoomChange::Joined { first, .. } => format!("joined {first}"),
+                RoomChange::Left { last, .. } => format!("left {last}"),
                 _ => String::new(),
             };
             told.push(format!("{} {change}", event.room));

@@ -224,7 +224,7 @@ async fn sockets_do_their_work_on_bad_lines_of_any_seed() {
 #[cfg(feature = "client")]
 #[tokio::test(start_paused = true)]
 async fn a_client_comes_back_wherever_it_was_cut() {
-    use taut::client::{Builder, Queued};
+    use taut::client::{Builder, Sent};
     use taut::testing::Peer;
     use tokio::io::AsyncWriteExt;
 
@@ -249,7 +249,7 @@ async fn a_client_comes_back_wherever_it_was_cut() {
                 let (stream, _) = ends(listener.accept()).await;
                 let mut peer = ends(Peer::accept(stream)).await;
                 ends(peer.expect("subscribe")).await;
-                assert_eq!(client.send("hello").await.unwrap(), Queued::Whole);
+                assert_eq!(client.send("hello").await.unwrap(), Sent::Queued);
                 ends(peer.expect("hello")).await;
                 serving.abort();
             }

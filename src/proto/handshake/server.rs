@@ -202,6 +202,7 @@ impl fmt::Debug for ServerHandshake {
 }
 
 /// A valid request that waits for the application's word. Dropped, it leaves the client without an answer.
+#[must_use = "the client waits for `accept` or `reject`"]
 pub struct Pending {
     valid: Valid,
     input: BytesMut,
@@ -340,7 +341,6 @@ impl AcceptError {
     }
 
     /// The request, which still waits for an answer.
-    #[must_use]
     pub fn into_pending(self) -> Pending {
         self.0.1
     }
@@ -521,7 +521,7 @@ mod tests {
         for target in
             ["/", "/?a", "//", "/a|b\"{", "http://server.example.com/chat", "WS://SERVER.example.com"]
         {
-            pending(&request(&format!("GET {target} HTTP/1.1\r\n"), &[]));
+            let _ = pending(&request(&format!("GET {target} HTTP/1.1\r\n"), &[]));
         }
     }
 

@@ -100,7 +100,7 @@ impl fmt::Display for WebSocketUri {
 }
 
 /// Why a text is not the URI of a WebSocket server. Places are counted in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UriError {
     /// It does not begin with `ws://` or `wss://`.

@@ -72,17 +72,18 @@ impl Tls {
         }
     }
 
-    /// The defaults, with this cryptography.
-    #[must_use]
-    pub fn with_provider(provider: impl Into<Arc<CryptoProvider>>) -> Self {
-        Self { provider: Some(provider.into()), ..Self::new() }
-    }
-
     /// All settings by one's own configuration of rustls; ALPN is set to `http/1.1` if it names nothing. Only
     /// [`server_name`](Self::server_name) can be added.
     #[must_use]
-    pub fn with_config(config: impl Into<Arc<ClientConfig>>) -> Self {
+    pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> Self {
         Self { config: Some(config.into()), ..Self::new() }
+    }
+
+    /// The cryptography. Default: what is compiled in.
+    #[must_use]
+    pub fn provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
+        self.provider = Some(provider.into());
+        self
     }
 
     /// Trusts these authorities, and no others.
