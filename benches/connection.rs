@@ -17,11 +17,12 @@ fn connections(criterion: &mut Criterion) {
     timing::measure(criterion, connection::cases(&ROWS));
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     plain(Work::Borrowed, RECEIVED, BOTH),
     plain(Work::Owned, RECEIVED, BOTH),
     Row { sizes: &FRAGMENTED, ..plain(Work::Fragmented, RECEIVED, SERVER) },
     plain(Work::Copied, SENT, BOTH),
+    plain(Work::Lent, SENT, SERVER),
     plain(Work::Shared, SENT, BOTH),
     plain(Work::Broadcast, SENT, SERVER),
     plain(Work::Echo, SENT, SERVER),

@@ -31,6 +31,8 @@ pub(crate) enum Work {
     Fragmented,
     /// Sends what lies in the caller's memory.
     Copied,
+    /// The same, to a transport that takes what is long from there.
+    Lent,
     /// Sends `Bytes`, which may be queued by reference.
     Shared,
     /// Sends one message to many connections.
@@ -82,6 +84,7 @@ impl Plan {
             Work::Owned => "receive/owned",
             Work::Fragmented => "receive/fragmented",
             Work::Copied => "send/copied",
+            Work::Lent => "send/lent",
             Work::Shared => "send/shared",
             Work::Broadcast => "broadcast",
             Work::Echo => "echo",
@@ -134,6 +137,12 @@ impl Plan {
             }),
             Work::Copied => self.send(|connection, message| {
                 connection.send_ref(MessageRef::from(black_box(message))).unwrap();
+            }),
+            Work::Lent => self.send(|connection, message| {
+                let message = MessageRef::from(black_box(message));
+                let written =
+                    |header: &[u8], payload: &[u8]| black_box(header).len() + black_box(payload).len();
+                connection.send_ref_with(message, written).unwrap();
             }),
             Work::Shared => self.send(|connection, message| {
                 connection.send(black_box(message).clone()).unwrap();

@@ -66,7 +66,7 @@ fn rounds(messages: usize, bytes: usize) -> usize {
     (2048 / messages).min(by_bytes).max(4)
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 18] = [
     row(Work::Borrowed, BINARY, SERVER, &SIZES),
     row(Work::Borrowed, BINARY, CLIENT, &SIZES),
     row(Work::Borrowed, TEXT, SERVER, &SIZES),
@@ -77,6 +77,7 @@ const ROWS: [Row; 17] = [
     row(Work::Fragmented, MIXED, SERVER, &LARGE),
     row(Work::Copied, BINARY, SERVER, &SIZES),
     row(Work::Copied, BINARY, CLIENT, &SIZES),
+    row(Work::Lent, BINARY, SERVER, &LARGE),
     row(Work::Shared, BINARY, SERVER, &SIZES),
     row(Work::Echo, BINARY, SERVER, &SIZES),
     row(Work::Broadcast, BINARY, SERVER, &SIZES),
