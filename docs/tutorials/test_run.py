@@ -57,9 +57,9 @@ class TestDiffs(unittest.TestCase):
 
 class TestPorts(unittest.TestCase):
     def test_ports_of_this_machine_are_others_everywhere(self) -> None:
-        text = RUN["with_free_ports"]("listen 9001; http://127.0.0.1:9001/ 127.0.0.1:9002 19001 10.0.0.1:9003")
+        text = RUN["with_free_ports"]("listen 9001; http://127.0.0.1:9001/ 127.0.0.1:9002 19001 10.0.0.1:9003 127.0.0.1:0")
         self.assertNotRegex(text, r"\b900[12]\b")
-        self.assertIn("19001 10.0.0.1:9003", text)
+        self.assertIn("19001 10.0.0.1:9003 127.0.0.1:0", text)
 
 
 class TestTutorials(unittest.TestCase):
