@@ -1,6 +1,5 @@
 """The runner of the tutorials: it finds what a reader sees, and fails where that is not what happens."""
 
-import os
 import runpy
 import shutil
 import sys
@@ -53,6 +52,12 @@ class TestDiffs(unittest.TestCase):
         for diff in ("-two\n+zwei\n", "-wo\n+zwei\n", "-five\n", "no diff\n"):
             with self.assertRaises(FAILED, msg=diff):
                 RUN["changed"](self.OLD, diff)
+
+
+class TestDocuments(unittest.TestCase):
+    def test_documents_that_want_the_program_of_the_hub(self) -> None:
+        for text, wants in [("$ taut serve", True), ("x\ntaut token --user a", True), ('taut = "0.1"', False)]:
+            self.assertEqual(RUN["OF_THE_HUB"].search(text) is not None, wants, text)
 
 
 class TestPorts(unittest.TestCase):
@@ -169,8 +174,18 @@ class TestTutorials(unittest.TestCase):
     def test_a_command_that_shows_nothing_has_to_end(self) -> None:
         self.fails("```console\n$ cat\n```\n", "in vain", patience=0.3)
 
+    def test_a_script_is_pasted_as_a_whole(self) -> None:
+        self.follow("```sh\nsleep 1000 &\ncat <<END > words\none\nEND\n```\n\n```sh\ngrep one words\nkill %1\n```\n")
+        self.fails("```sh\nfalse\ntrue\n```\n", "the shell ended")
+        self.fails("```sh\nsleep 1000 &\nfalse\n```\n", "the shell ended")
+        self.fails("```sh\necho left > some.log; false | true\n```\n", "in some.log:\n    left")
+
     def test_a_block_wants_a_file(self) -> None:
         self.fails("Here:\n\n```rust\nfn main() {}\n```\n", "some.md:3: the paragraph before it names no file")
+
+    def test_programs_are_formatted(self) -> None:
+        self.follow("Well; `a.rs`:\n\n```rust\nfn main() {}\n```\n")
+        self.fails("Not; `a.rs`:\n\n```rust\nfn main(){}\n```\n", "rustfmt")
 
     def test_nothing_runs_on_behind_it(self) -> None:
         for ignore in ("", "trap '' HUP; "):
