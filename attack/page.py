@@ -32,7 +32,7 @@ The attack suite ([attack/](../attack/README.md)) against this library and again
 
 Each library is used by the echo server of [benches/rivals](../benches/rivals/README.md), whose README says how and why; limits and deadlines are the library's defaults unless it says otherwise. An echo server is not all that a library can do: where a library has a setting for a limit that is off by default, the case fails here. Skipped: compression, if the library has none; for fastwebsockets, the handshake, since that server uses the comparison's own; yawc is behind hyper, as its documentation has it; for all but ws, how connections are accepted and tasks take turns, which is the comparison's choice. soketto leaves UTF-8 to its caller, who looks at whole messages.
 
-Made by `attack/run --rivals`.
+Made by `attack/run --rivals`. Beside features, the Autobahn suite and measurements: [comparison.md](comparison.md).
 """
 
 
