@@ -89,6 +89,8 @@ class Row:
     group: str
     about: str
     cells: dict[str, Cell]
+    # In what taut is behind, where the values of the cells do not say it.
+    behind: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Features:
 
 def row(raw: dict, names: list[str]) -> Row:
     name = raw.pop("name")
-    group, about = raw.pop("group", ""), raw.pop("about", "")
+    group, about, behind = (raw.pop(key, "") for key in ("group", "about", "behind"))
     missing, unknown = set(names) - set(raw), set(raw) - set(names)
     if missing or unknown:
         wrong = [*(f"no cell for {one}" for one in sorted(missing)), *(f"nobody is {one}" for one in sorted(unknown))]
@@ -139,7 +141,7 @@ def row(raw: dict, names: list[str]) -> Row:
         cells[column] = Cell(value, note, Source.parse(source))
         if value != NOTHING and not source:
             raise Wrong(f"row {name!r}, {column}: no source")
-    return Row(name, group, about, cells)
+    return Row(name, group, about, cells, behind)
 
 
 def read() -> Features:

@@ -10,7 +10,17 @@ from harness.machine import MODULES, PROGRAMS, Failed, machine
 from harness.servers import CONTESTANTS, Contestant, build
 
 # Without the bounds, which are no libraries, and second settings of one library.
-SERVERS = ("taut", "tokio-tungstenite", "tokio-websockets", "fastwebsockets", "soketto", "wtx", "yawc", "sockudo-ws", "ws")
+SERVERS = (
+    "taut",
+    "tokio-tungstenite",
+    "tokio-websockets",
+    "fastwebsockets",
+    "soketto",
+    "wtx",
+    "yawc",
+    "sockudo-ws",
+    "ws",
+)
 
 # Those that agree to permessage-deflate when asked.
 COMPRESSING = ("taut", "yawc", "sockudo-ws", "ws")

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from harness.bars import LEAVE_HANDSHAKES, echoes_of, handshakes as handshakes_of, verdicts
+from harness.broadcast import BURST, Broadcasts
 from harness.echo import MANY, PLAIN, TEXTS, Echoes
 from harness.names import head, line, scenario_name, size_name, time_name
 from harness.ratio import Interval
@@ -150,6 +151,14 @@ def better(results: dict) -> Iterator[tuple[str, str, str]]:
         for server, count in counts.items():
             if groups.get(server) in ("rust", "other") and BASE in counts and count < counts[BASE] * (1 - MATTERS):
                 yield server, f"instructions, `{scenario}`", f"{counts[BASE] / count:.2f} times as many"
+    if "broadcast" in results:
+        broadcasts = Broadcasts.of(results["broadcast"])
+        groups = results["broadcast"]["options"]["broadcasters"]
+        for shape, told in (("one", "a message"), ("burst", f"bursts of {BURST}")):
+            for server in broadcasts.servers():
+                spread = broadcasts.ratio(shape, BASE, server)
+                if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
+                    yield server, f"broadcast, {told}", f"{spread} times its CPU time"
 
 
 def compared(results: dict) -> dict[str, str]:
