@@ -94,11 +94,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a server fails cases of the Autobahn suite whose number begins so."""
+
+    server: str
+    cases: str
+    why: str
+    source: Source | None
+
+
+@dataclass(frozen=True)
 class Features:
     libraries: list[Library]
     rows: list[Row]
     hubs: list[str]
     hub_rows: list[Row]
+    failures: list[Failure]
 
     @classmethod
     def read(cls, text: str) -> Features:
@@ -114,11 +125,13 @@ class Features:
             [row(raw, names) for raw in content["row"]],
             hubs,
             [row(raw, hubs) for raw in content.get("hub_row", [])],
+            [Failure(**{**raw, "source": Source.parse(raw["source"])}) for raw in content.get("failure", [])],
         )
 
     def sources(self) -> list[tuple[str, Source]]:
-        """Each, with the cell that names it."""
-        return [
+        """Each, with what names it."""
+        failures = [(f"failure of {one.server}", one.source) for one in self.failures if one.source]
+        return failures + [
             (f"{row.name}, {name}", cell.source)
             for row in [*self.rows, *self.hub_rows]
             for name, cell in row.cells.items()

@@ -239,11 +239,20 @@ class Page:
         failures = [(name, failures_of(told["servers"][name])) for name in self.servers]
         if any(cases for _, cases in failures):
             yield from ("", "Cases that fail:", "")
-            yield from (f"- {name}: {', '.join(cases)}" for name, cases in failures if cases)
+            yield from (f"- {name}: {', '.join(cases)}{self.why(name, cases)}" for name, cases in failures if cases)
         problems = [(name, problem) for name in self.servers for problem in told["servers"][name]["problems"]]
         if problems:
             yield from ("", "What went wrong besides:", "")
             yield from (f"- {name}: {problem.splitlines()[0]}" for name, problem in problems)
+
+    def why(self, server: str, cases: list[str]) -> str:
+        """The reasons that are known of these failures."""
+        told = [
+            f"{one.why} ([source]({self.link(one.source)}))"
+            for one in self.features.failures
+            if one.server == server and one.source and any(case.startswith(one.cases) for case in cases)
+        ]
+        return f": {'; '.join(told)}" if told else ""
 
     def attacks(self) -> Iterator[str]:
         yield (

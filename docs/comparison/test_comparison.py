@@ -16,7 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benches" / "rivals"), str(HERE
 import figures  # noqa: E402
 import page  # noqa: E402
 import plots  # noqa: E402
-from features import Features, Source, Wrong  # noqa: E402
+from features import Failure, Features, Source, Wrong  # noqa: E402
 
 FACTS: dict[str, Any] = runpy.run_path(str(HERE / "facts"))
 MAKE: dict[str, Any] = runpy.run_path(str(HERE / "make"))
@@ -180,6 +180,13 @@ class ThePage(unittest.TestCase):
         made = self.page(facts)
         self.assertEqual(made.less("crates"), ["a (8)"])
         self.assertEqual(made.less("rust"), [])
+
+    def test_reasons_are_told_of_what_fails(self) -> None:
+        made = self.page({})
+        made.features.failures.append(Failure("other", "1.", "a limit", Source("", "https://example.com/")))
+        self.assertEqual(made.why("other", ["1.2"]), ": a limit ([source](https://example.com/))")
+        self.assertEqual(made.why("other", ["12.1"]), "")
+        self.assertEqual(made.why("another", ["1.2"]), "")
 
     def test_links(self) -> None:
         made = self.page({"other": {"versions": {"other-crate": "1.2.3"}}})
