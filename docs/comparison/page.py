@@ -234,7 +234,8 @@ class Page:
         yield ""
         yield (
             "OK, or OK / less strict / failed; cases that are informational whatever one does are left out, and so "
-            "are those whose compression is not agreed on (*n/a*)."
+            "are those whose compression is not agreed on (*n/a*). With reserved bits, opcodes and fragments, "
+            "less strict is who does not send the answer to what came right before a wrong frame."
         )
         failures = [(name, failures_of(told["servers"][name])) for name in self.servers]
         if any(cases for _, cases in failures):
