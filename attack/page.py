@@ -10,21 +10,16 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.machine import MODULES, Failed, machine, say
-from harness.servers import CONTESTANTS, Contestant, Server, build
-
-# Without the bounds, which are no libraries, and second settings of one library.
-SERVERS = ("taut", "tokio-tungstenite", "tokio-websockets", "fastwebsockets", "soketto", "wtx", "yawc", "sockudo-ws", "ws")
+from harness.judged import COMPRESSED, COMPRESSING, build_judged, choose, version_of
+from harness.machine import Failed, say
+from harness.report import pretty
+from harness.servers import Contestant, Server
 
 # The groups that would judge the comparison's own few lines, and not the library.
-HANDSHAKE = ("smuggling", "handshake", "heads")
-FOREIGN = {"fastwebsockets": HANDSHAKE, "yawc": HANDSHAKE}
+FOREIGN = {"fastwebsockets": ("smuggling", "handshake", "heads")}
 
 # What would judge how the comparison accepts connections and runs their tasks.
 RUNTIME = tuple(f"{flood}_flood_starves_nobody" for flood in ("ping", "echo", "fragment")) + ("more_connections_than_files",)
-
-# Those that agree to permessage-deflate when asked; their flags are those of benches/rivals.
-COMPRESSING = ("taut", "yawc", "sockudo-ws", "ws")
 
 # A server that ends is started again, as often as this.
 STARTS = 10
@@ -35,9 +30,9 @@ INTRODUCTION = """# Attacks
 
 The attack suite ([attack/](../attack/README.md)) against this library and against others. Every case has a rule, and where an RFC leaves a choice each choice passes. **must** cases are about a MUST of an RFC, or about a server that stops serving others. **hardening** cases are about limits, deadlines and memory, which no RFC asks for: a failure there means that an application on this library has to see to it.
 
-Each library is used by the echo server of [benches/rivals](../benches/rivals/README.md), whose README says how and why; limits and deadlines are the library's defaults unless it says otherwise. An echo server is not all that a library can do: where a library has a setting for a limit that is off by default, the case fails here. Skipped: compression, if the library has none; for fastwebsockets and yawc, the handshake, since those servers use their own; for all but ws, how connections are accepted and tasks take turns, which is the comparison's choice. soketto leaves UTF-8 to its caller, who looks at whole messages.
+Each library is used by the echo server of [benches/rivals](../benches/rivals/README.md), whose README says how and why; limits and deadlines are the library's defaults unless it says otherwise. An echo server is not all that a library can do: where a library has a setting for a limit that is off by default, the case fails here. Skipped: compression, if the library has none; for fastwebsockets, the handshake, since that server uses the comparison's own; yawc is behind hyper, as its documentation has it; for all but ws, how connections are accepted and tasks take turns, which is the comparison's choice. soketto leaves UTF-8 to its caller, who looks at whole messages. `close_flood` and `garbage_behind_a_close` are partly chance: who closes TCP with bytes unread resets it, and the reset may overtake the Close; in another run another of them fails.
 
-Made by `attack/run --rivals`.
+Made by `attack/run --rivals`. Beside features, the Autobahn suite and measurements: [comparison.md](comparison.md).
 """
 
 
@@ -58,31 +53,24 @@ class Attacked:
 
 def attack_rivals(suite: Path, options: argparse.Namespace, more: list[str], limited: tuple[str, ...]) -> int:
     """Writes the page. `limited` goes before each server's command, `more` to the suite."""
-    names = options.servers.split(",") if options.servers else SERVERS
-    unknown = set(names) - set(SERVERS)
-    if unknown:
-        raise Failed(f"there is no server {', '.join(sorted(unknown))}; there are {', '.join(SERVERS)}")
-    chosen = [contestant for contestant in CONTESTANTS if contestant.name in names]
-    # A panic ends the connection, as in a program that is not built for a benchmark; and none waits for the linker.
-    os.environ.update(CARGO_PROFILE_RELEASE_PANIC="unwind", CARGO_PROFILE_RELEASE_LTO="off")
-    os.environ["CARGO_PROFILE_RELEASE_CODEGEN_UNITS"] = "16"
-    build({Path(one.command[0]).name: one.feature for one in chosen if one.feature}, "ws" in names)
-    told = machine("ws" in names)
-    versions = told["versions"]
+    chosen = choose(options.servers)
+    told = build_judged(chosen)
     results = []
     for contestant in chosen:
-        attacked = Attacked(contestant.name, versions.get(contestant.name, MODULES.get(contestant.name, "")))
+        attacked = Attacked(contestant.name, version_of(contestant.name, told))
         without = FOREIGN.get(contestant.name, ()) + (RUNTIME if contestant.feature else ())
         compressing = contestant.name in COMPRESSING
         skipped = (*without, "compression") if compressing else without
         attacked.outcomes += outcomes(suite, contestant, (), [*exclude(skipped), *more], limited)
         if compressing:
             arguments = ["--group", "compression", *more]
-            attacked.outcomes += outcomes(suite, contestant, ("--mode", "takeover"), arguments, limited)
+            attacked.outcomes += outcomes(suite, contestant, COMPRESSED, arguments, limited)
         results.append(attacked)
     options.to.parent.mkdir(parents=True, exist_ok=True)
     options.to.write_text(page(results, told), encoding="utf-8")
-    say(f"wrote {options.to}")
+    data = options.to.with_suffix(".json")
+    data.write_text(pretty(summary(results, told)) + "\n", encoding="utf-8")
+    say(f"wrote {options.to} and {data}")
     return 0
 
 
@@ -109,6 +97,16 @@ def outcomes(
             return found
         after = ["--after", last]
     return found
+
+
+def summary(results: list[Attacked], told: dict) -> dict:
+    """The page for programs: by kind and group, what each server's verdict in each case is."""
+    verdicts: dict[str, dict] = {kind: {} for kind in KINDS}
+    for one in results:
+        for out in one.outcomes:
+            cases = verdicts[out["kind"]].setdefault(out["group"], {})
+            cases.setdefault(out["name"], {})[one.name] = out["verdict"]
+    return {"machine": told, "servers": {one.name: one.version for one in results}, "verdicts": verdicts}
 
 
 def exclude(groups: tuple[str, ...]) -> list[str]:

@@ -1,8 +1,10 @@
 """The comparison with expected.json: any difference fails, for better or worse."""
 
+import runpy
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
@@ -149,6 +151,21 @@ class TheFile(unittest.TestCase):
     def assert_refused(self, change, message):
         with self.assertRaisesRegex(InvalidFile, message):
             Expected.parse({**CONTENT, **change})
+
+
+class ForPrograms(unittest.TestCase):
+    def test_each_case_has_its_verdict_or_none(self):
+        run = runpy.run_path(str(HERE / "run"))
+        report = {**REPORT, "1.1.1": result("FAILED", "OK")}
+        del report["2.10"]
+        role = SimpleNamespace(name="server", problems=["the testee died"])
+        told = run["verdicts"](SimpleNamespace(version="1.2"), [role], {"server": compare(report)})
+        self.assertEqual(told["suite"], "1.2")
+        self.assertEqual(told["roles"]["server"]["problems"], ["the testee died"])
+        cases = told["roles"]["server"]["cases"]
+        self.assertEqual(cases["1.1.1"], ["FAILED", "OK"])
+        self.assertEqual(cases["7.1.6"], ["INFORMATIONAL", "INFORMATIONAL"])
+        self.assertIsNone(cases["2.10"])
 
 
 def result(behavior, behavior_close):

@@ -88,9 +88,10 @@ class Role:
     """One role of the testee: a thread to run it, and what is known of it so far."""
 
     def __init__(
-        self, name, testee, flags, wstest, selection, folder, tls=False, through_nginx=False, bridge=None
+        self, name, testee, flags, wstest, selection, folder, tls=False, through_nginx=False, bridge=None, command=()
     ):
-        """`bridge` is the program that carries the testee's HTTP/2 to the suite, which speaks HTTP/1.1."""
+        """`bridge` is the program that carries the testee's HTTP/2 to the suite, which speaks HTTP/1.1; `command`
+        starts a server at `{port}`, in the place of the testee."""
         self.name = name
         # Cases announced by the suite, cases begun, and the one that runs.
         self.total = 0
@@ -101,6 +102,7 @@ class Role:
         self.report = {}
         self.folder = folder
         self._testee = testee
+        self._command = command
         self._flags = tuple(flags)
         self._bridge = bridge
         self._wstest = wstest
@@ -173,8 +175,11 @@ class Role:
         flags = self._flags
         if self._certificate and not self._through_nginx:
             flags += ("--pem", str(self._certificate.chain), str(self._certificate.key))
-        testee = self._start_testee(*flags, "127.0.0.1:0")
-        address = self._address_of(testee, "testee")
+        if self._command:
+            testee, address = self._start_command()
+        else:
+            testee = self._start_testee(*flags, "127.0.0.1:0")
+            address = self._address_of(testee, "testee")
         if self._through_nginx:
             address = self._start_nginx(address)
         if self._bridge:
@@ -235,6 +240,15 @@ class Role:
             process = self._children.start(command, stdout=log, stderr=subprocess.STDOUT)
         self._wait_until_listening(process, port, "nginx")
         return f"127.0.0.1:{port}"
+
+    def _start_command(self):
+        """Starts the server of a command line at a port of our choice, and gives its address too."""
+        port = _free_port()
+        program, *arguments = (part.replace("{port}", str(port)) for part in self._command)
+        self._testee = program
+        testee = self._start_testee(*arguments)
+        self._wait_until_listening(testee, port, "testee")
+        return testee, f"127.0.0.1:{port}"
 
     def _start_testee(self, *arguments):
         with open(self.folder / "testee.log", "wb") as log:

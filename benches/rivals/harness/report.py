@@ -119,6 +119,7 @@ def markdown(results: dict) -> Iterator[str]:
     yield from tables.disturbances(results)
     yield ""
     yield "[README](../../benches/rivals/README.md) tells how it is measured, and how each library is used."
+    yield "Features, conformance and attacks stand beside it in [comparison.md](../comparison.md)."
     if "deflate" in results:
         yield "permessage-deflate has tables of its own: [deflate.md](deflate.md)."
     if "codec" in results:

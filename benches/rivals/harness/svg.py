@@ -16,6 +16,10 @@ GROUP_NAMES = {
     "bound": "bounds: no library",
 }
 
+# What takes the place of these where the reader's pages are dark.
+DARK = {INK: "#e6edf3", FAINT: "#9aa4af", LINES: "#30363d", PAPER: "#0d1117", GROUPS["ours"]: "#3ba0d8", GROUPS["bound"]: "#4b545e"}
+STYLE = "".join(f'[fill="{light}"]{{fill:{dark}}}[stroke="{light}"]{{stroke:{dark}}}' for light, dark in DARK.items())
+
 FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 MARGIN = 20
 HEAD = 64
@@ -27,6 +31,7 @@ def picture(width: float, height: float, title: str, notes: list[str], parts: li
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height + top:g}" width="{width:g}" '
         f'height="{height + top:g}" font-family="{FONT}">',
+        f"<style>@media (prefers-color-scheme: dark){{{STYLE}}}</style>",
         f'<rect width="{width:g}" height="{height + top:g}" fill="{PAPER}"/>',
         text(MARGIN, 32, title, 19, weight=600),
         *(text(MARGIN, 54 + 18 * number, note, 12.5, FAINT) for number, note in enumerate(notes)),

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from harness.bars import LEAVE_HANDSHAKES, echoes_of, handshakes as handshakes_of, verdicts
+from harness.broadcast import BURST, Broadcasts
 from harness.echo import MANY, PLAIN, TEXTS, Echoes
 from harness.names import head, line, scenario_name, size_name, time_name
 from harness.ratio import Interval
@@ -119,38 +120,53 @@ def interval_of(echoes: Echoes) -> Iterator[Interval]:
 
 
 def wins(results: dict) -> Iterator[str]:
-    """Where a rival does better: the interval of the ratio lies above 1."""
-    echoes = echoes_of(results, "echo")
-    groups = {}
-    for part in COMPARED:
-        groups |= results.get(part, {}).get("options", {}).get("servers", {})
-    if not groups:
+    """A line for each place where a rival does better."""
+    if not compared(results):
         return (yield "Nothing was measured.")
-    found = []
+    found = [f"- {server}, {where}: {BASE} takes {what}." for server, where, what in better(results)]
+    yield from found or ["Nowhere in this run."]
+
+
+def better(results: dict) -> Iterator[tuple[str, str, str]]:
+    """Where a rival does better, in which work, and what taut takes: the interval of the ratio lies above 1."""
+    groups = compared(results)
+    echoes = echoes_of(results, "echo")
     for scenario in echoes.samples:
         for server in echoes.samples[scenario]:
             spread = echoes.ratio(scenario, BASE, server)
             if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
-                found.append(f"- {server}, `{scenario}`: {BASE} takes {spread} times its CPU time.")
+                yield server, f"`{scenario}`", f"{spread} times its CPU time"
     all_handshakes = handshakes_of(results)
     for server in all_handshakes.samples["handshakes"]:
         spread = all_handshakes.ratio("handshakes", BASE, server)
         if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
-            found.append(f"- {server}, handshakes: {BASE} takes {spread} times its CPU time.")
+            yield server, "handshakes", f"{spread} times its CPU time"
     for size, servers in results.get("idle", {}).get("bytes", {}).items():
         ours = statistics.median(servers[BASE]) if BASE in servers else 0
         for server, values in servers.items():
             if groups.get(server) in ("rust", "other") and statistics.median(values) < ours * (1 - MATTERS):
                 share = ours / max(1, statistics.median(values))
-                after = f"idle after {size_name(int(size))}"
-                found.append(f"- {server}, {after}: {BASE} takes {share:.2f} times its memory.")
+                yield server, f"idle after {size_name(int(size))}", f"{share:.2f} times its memory"
     for scenario, counts in results.get("instructions", {}).get("counts", {}).items():
         for server, count in counts.items():
             if groups.get(server) in ("rust", "other") and BASE in counts and count < counts[BASE] * (1 - MATTERS):
-                found.append(
-                    f"- {server}, instructions, `{scenario}`: {BASE} takes {counts[BASE] / count:.2f} times as many."
-                )
-    yield from found or ["Nowhere in this run."]
+                yield server, f"instructions, `{scenario}`", f"{counts[BASE] / count:.2f} times as many"
+    if "broadcast" in results:
+        broadcasts = Broadcasts.of(results["broadcast"])
+        groups = results["broadcast"]["options"]["broadcasters"]
+        for shape, told in (("one", "a message"), ("burst", f"bursts of {BURST}")):
+            for server in broadcasts.servers():
+                spread = broadcasts.ratio(shape, BASE, server)
+                if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
+                    yield server, f"broadcast, {told}", f"{spread} times its CPU time"
+
+
+def compared(results: dict) -> dict[str, str]:
+    """The group of each server that was measured."""
+    groups: dict[str, str] = {}
+    for part in COMPARED:
+        groups |= results.get(part, {}).get("options", {}).get("servers", {})
+    return groups
 
 
 def handshakes(results: dict) -> Iterator[str]:

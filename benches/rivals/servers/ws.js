@@ -17,9 +17,10 @@ const { values } = parseArgs({
 });
 
 const noTakeover = values.mode === 'no-takeover';
+// False would decline offers that ask for none.
 const deflate = {
-    serverNoContextTakeover: noTakeover,
-    clientNoContextTakeover: noTakeover,
+    serverNoContextTakeover: noTakeover || undefined,
+    clientNoContextTakeover: noTakeover || undefined,
     zlibDeflateOptions: { level: Number(values.level) },
 };
 if (values.bits !== '15') {

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, SinkExt, Stream};
 
-/// Queues the answer to each message, and flushes when no further message is ready.
+/// Queues the answer to each message, and flushes when no further message is ready, or none will be: whatever ends the
+/// connection, answers to what came before it leave as far as they can without waiting.
 ///
 /// # Errors
 /// The connection's.
@@ -33,8 +34,11 @@ where
                 }
             }
             match Pin::new(&mut socket).poll_next(context) {
-                Poll::Ready(Some(item)) => held = answer(item)?,
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(item)) => match answer(item) {
+                    Ok(answer) => held = answer,
+                    Err(error) => return Poll::Ready(last_flush(&mut socket, queued, context, Err(error))),
+                },
+                Poll::Ready(None) => return Poll::Ready(last_flush(&mut socket, queued, context, Ok(()))),
                 Poll::Pending => {
                     if queued {
                         ready!(socket.poll_flush_unpin(context))?;
@@ -46,6 +50,22 @@ where
         }
     })
     .await
+}
+
+fn last_flush<S, M, E>(
+    socket: &mut S,
+    queued: bool,
+    context: &mut Context<'_>,
+    end: Result<(), E>,
+) -> Result<(), E>
+where
+    S: Sink<M, Error = E> + Unpin,
+{
+    if queued {
+        // How the connection ended is told already.
+        let _ = socket.poll_flush_unpin(context);
+    }
+    end
 }
 
 /// Takes all messages that are ready, and then sends all answers: for connections that write whatever is queued
@@ -61,36 +81,39 @@ where
     S: Stream<Item = I> + Sink<M, Error = E> + Unpin,
 {
     let mut answers = Vec::new();
-    let mut open = true;
-    while open {
-        open = poll_fn(|context| collect(&mut socket, &answer, &mut answers, context)).await?;
+    let mut end = None;
+    while end.is_none() {
+        end = poll_fn(|context| collect(&mut socket, &answer, &mut answers, context)).await;
         for message in answers.drain(..) {
             socket.feed(message).await?;
         }
         socket.flush().await?;
     }
-    Ok(())
+    end.unwrap_or(Ok(()))
 }
 
-/// Whether there may be more messages after those that are ready; waits for the first.
+/// Takes the messages that are ready, and tells how the connection ended, if it did; waits for the first.
 fn collect<S, I, M, E>(
     socket: &mut S,
     answer: &impl Fn(I) -> Result<Option<M>, E>,
     answers: &mut Vec<M>,
     context: &mut Context<'_>,
-) -> Poll<Result<bool, E>>
+) -> Poll<Option<Result<(), E>>>
 where
     S: Stream<Item = I> + Unpin,
 {
     while answers.len() < TURN {
         match Pin::new(&mut *socket).poll_next(context) {
-            Poll::Ready(Some(item)) => answers.extend(answer(item)?),
-            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            Poll::Ready(Some(item)) => match answer(item) {
+                Ok(answer) => answers.extend(answer),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            },
+            Poll::Ready(None) => return Poll::Ready(Some(Ok(()))),
             Poll::Pending if answers.is_empty() => return Poll::Pending,
             Poll::Pending => break,
         }
     }
-    Poll::Ready(Ok(true))
+    Poll::Ready(None)
 }
 
 /// How many answers may wait at most.

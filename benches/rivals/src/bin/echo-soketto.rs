@@ -31,11 +31,19 @@ async fn echo(stream: TcpStream, _: Settings) -> Result<(), Box<dyn std::error::
         let data = {
             let mut next = pin!(receiver.receive_data(&mut message));
             match poll!(next.as_mut()) {
-                Poll::Ready(data) => data?,
+                Poll::Ready(data) => data,
                 Poll::Pending => {
                     sender.flush().await?;
-                    next.await?
+                    next.await
                 }
+            }
+        };
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => {
+                // Answers to what came before leave as far as they can without waiting.
+                let _ = poll!(pin!(sender.flush()));
+                return Err(error.into());
             }
         };
         send(&mut sender, data, &mut message).await?;
