@@ -174,7 +174,15 @@ impl Input {
     }
 
     /// Gives back memory that holds nothing, or far less than its size.
+    #[inline]
     pub(crate) fn release(&mut self) {
+        if self.memory() > 0 {
+            self.release_some();
+        }
+    }
+
+    #[inline(never)]
+    fn release_some(&mut self) {
         self.discard_parsed();
         if self.bytes.is_empty() {
             self.drop_memory();
@@ -260,12 +268,6 @@ impl Input {
     /// Whether a payload of `len` bytes pins little more than itself if it shares the buffer.
     pub(crate) fn can_share(&self, len: usize) -> bool {
         self.holder == Holder::Own && len.saturating_mul(Config::MOST_PINNED) >= self.memory()
-    }
-
-    /// Whether anything is to be given back.
-    #[inline]
-    pub(crate) fn has_memory(&self) -> bool {
-        self.memory() > 0
     }
 
     /// Whether all that came is parsed.

@@ -181,9 +181,7 @@ impl Receiver {
     /// Gives back memory that holds nothing, or far less than its size.
     #[inline]
     pub fn release(&mut self) {
-        if self.input.has_memory() {
-            self.input.release();
-        }
+        self.input.release();
         if let Some(payload) = &mut self.payload {
             payload.release();
             self.busy = !payload.is_idle();
@@ -265,7 +263,7 @@ impl Receiver {
 
     /// Whether there is nothing to look at: all that came is parsed, and gave what it can.
     #[inline(always)]
-    pub(crate) fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         self.input.is_empty() && !self.busy && !self.eof && matches!(self.end, End::Open)
     }
 

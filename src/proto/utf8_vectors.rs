@@ -28,11 +28,8 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> Option<bool> {
 /// Whether `bytes`, one or up to a vector of them, wherever they lie, are UTF-8.
 #[target_feature(enable = "avx512vbmi2")]
 fn is_short_text(bytes: &[u8]) -> bool {
-    let mask = most(bytes.len());
-    // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
-    let vector = unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
     let mut text = Text::new();
-    text.check(vector);
+    text.check(load_short(bytes));
     text.is_valid()
 }
 
@@ -47,17 +44,19 @@ fn are_few_text(bytes: &[u8]) -> bool {
         text.check(unsafe { vector.as_ptr().cast::<arch::__m512i>().read_unaligned() });
     }
     if !rest.is_empty() {
-        // SAFETY: the mask leaves out what is behind the bytes. Zeros come in its place, which no character goes on with.
-        text.check(unsafe { arch::_mm512_maskz_loadu_epi8(most(rest.len()), rest.as_ptr().cast()) });
+        text.check(load_short(rest));
     }
     text.is_valid()
 }
 
-/// The mask of so many bytes, one or up to a vector of them.
+/// One byte or up to a vector of them, wherever they lie, and zeros behind them, which no character goes on with.
 #[inline]
-const fn most(len: usize) -> u64 {
-    assert!(1 <= len && len <= VECTOR);
-    u64::MAX >> (VECTOR - len)
+#[target_feature(enable = "avx512vbmi2")]
+fn load_short(bytes: &[u8]) -> arch::__m512i {
+    assert!((1..=VECTOR).contains(&bytes.len()));
+    let mask = u64::MAX >> (VECTOR - bytes.len());
+    // SAFETY: the mask leaves out what is behind the bytes.
+    unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) }
 }
 
 /// Whether `bytes`, which are longer than a vector, are UTF-8.

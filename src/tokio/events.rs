@@ -73,7 +73,7 @@ impl Intake {
             self.leave();
             return Poll::Pending;
         }
-        if !self.failed && !self.receiver.is_at_rest() {
+        if !self.failed {
             match self.receiver.next_event() {
                 Ok(Some(event)) => {
                     self.taken += 1;

@@ -82,7 +82,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
         message: MessageRef<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), SendError> {
-        if self.has_output() || self.senders.is_some() {
+        if self.unflushed || self.senders.is_some() {
             return self.sender.send_ref(message);
         }
         let Self { stream, sender, .. } = self;

@@ -6,21 +6,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from harness.machine import MODULES, PROGRAMS, Failed, machine
+from harness.machine import LIBRARIES, MODULES, PROGRAMS, Failed, machine
 from harness.servers import CONTESTANTS, Contestant, build
 
 # Without the bounds, which are no libraries, and second settings of one library.
-SERVERS = (
-    "taut",
-    "tokio-tungstenite",
-    "tokio-websockets",
-    "fastwebsockets",
-    "soketto",
-    "wtx",
-    "yawc",
-    "sockudo-ws",
-    "ws",
-)
+SERVERS = (*LIBRARIES, "ws")
 
 # Those that agree to permessage-deflate when asked.
 COMPRESSING = ("taut", "yawc", "sockudo-ws", "ws")
