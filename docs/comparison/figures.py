@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import codec as in_memory, report
-from harness.bars import echoes_of, handshakes
+from harness.bars import EACH, echoes_of, handshakes
 from harness.echo import Echoes
 from harness.ratio import Interval
 from harness.servers import BASE, FLOOR, IDEAL, MIO
@@ -28,7 +28,7 @@ BAD = ("FAILED", "UNCLEAN", "WRONG CODE", "FAILED BY CLIENT")
 VERDICTS = ("OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED", "FAILED")
 
 # Forms and settings of one library that the page has no room for, and what is none.
-ASIDE = ("taut-each", MIO, IDEAL, FLOOR)
+ASIDE = (EACH, MIO, IDEAL, FLOOR)
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,13 @@ def verdict(case: list[str] | None) -> str:
     return max(case, key=VERDICTS.index)
 
 
-def suite(server: dict, compression: bool) -> dict[str, int]:
-    """How many cases of one server have which verdict: those about compression, or the others."""
-    chosen = lambda section: (section in DEFLATE) == compression
+def suite(server: dict, sections: Collection[str]) -> dict[str, int]:
+    """How many cases of these sections have which verdict, for one server."""
     counts = dict.fromkeys(VERDICTS, 0)
     for case, told in server["not_ok"].items():
-        if chosen(case.partition(".")[0]):
+        if case.partition(".")[0] in sections:
             counts[verdict(told)] += 1
-    cases = sum(number for section, number in server["sections"].items() if chosen(section))
-    counts["OK"] = cases - sum(counts.values())
-    return counts
-
-
-def by_section(server: dict, section: str) -> dict[str, int]:
-    counts = dict.fromkeys(VERDICTS, 0)
-    for case, told in server["not_ok"].items():
-        if case.partition(".")[0] == section:
-            counts[verdict(told)] += 1
-    counts["OK"] = server["sections"].get(section, 0) - sum(counts.values())
+    counts["OK"] = sum(number for section, number in server["sections"].items() if section in sections) - sum(counts.values())
     return counts
 
 
@@ -150,11 +139,9 @@ def compressing_memory(results: dict) -> dict[str, dict[str, float]]:
 def work(codec: dict, kind: str, columns: tuple[tuple[str, str, int], ...]) -> dict[str, list[float | None]]:
     """For each contestant, nanoseconds of that kind of work in memory: by role, kind of message and size."""
     found: dict[str, list[float | None]] = {}
-    for row in in_memory.rows(codec):
-        if row["work"] != kind or row.get("offset"):
-            continue
-        column = (row["role"], row["kind"], row["size"])
-        if column in columns:
-            cells = found.setdefault(row["who"], [None] * len(columns))
-            cells[columns.index(column)] = statistics.median(row["nanoseconds"])
+    for (_, *column, offset), players in in_memory.cases(in_memory.rows(codec), kind).items():
+        if not offset and tuple(column) in columns:
+            for who, nanoseconds in players.items():
+                cells = found.setdefault(who, [None] * len(columns))
+                cells[columns.index(tuple(column))] = statistics.median(nanoseconds)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import figures
 import plots
@@ -11,6 +11,8 @@ from features import NOTHING, OURS, Cell, Features, Row, Source
 from figures import Data
 from harness import codec as in_memory
 from harness import deflate_tables, tables
+from harness.bars import LEAVE_HANDSHAKES
+from harness.deflate import MODES
 from harness.names import count_name, head, line, scenario_name, size_name, time_name
 
 FOLDER = "comparison"
@@ -97,7 +99,7 @@ class Page:
             name, facts = library.server_name(), self.data.facts[library.name]
             yield line(
                 f"**{library.name}**" if library.name == OURS else library.name,
-                library.version or next(iter(facts["versions"].values())),
+                library.version or self.version(library.name),
                 *self.judged(name),
                 *(self.failed(kind, name) for kind in figures.KINDS),
                 "1" if name == OURS else ratio_told(self.ratios.get(name)),
@@ -122,8 +124,8 @@ class Page:
         told = self.data.autobahn["servers"].get(server)
         if not told:
             return "", ""
-        counts = [figures.suite(told, compression) for compression in (False, True)]
-        return tuple(str(sum(one[verdict] for one in counts)) for verdict in ("FAILED", "NON-STRICT"))
+        counts = figures.suite(told, told["sections"])
+        return str(counts["FAILED"]), str(counts["NON-STRICT"])
 
     def failed(self, kind: str, server: str) -> str:
         if server not in self.attacked:
@@ -152,7 +154,7 @@ class Page:
         yield from ("", "**Measurements**: where the interval of the ratio lies on the other's side.", "")
         by_server: dict[str, list[str]] = {}
         for server, where, what in tables.better(self.data.results):
-            by_server.setdefault(server, []).append(f"{where}: {what.removesuffix(' times its CPU time')}")
+            by_server.setdefault(server, []).append(f"{where}: {what.removesuffix(tables.CPU_TIME)}")
         yield from (f"- **{server}**: {'; '.join(wins)}" for server, wins in by_server.items())
         if by_server:
             yield ""
@@ -175,8 +177,8 @@ class Page:
         ranked = {name: rank(facts[key]) for name, facts in self.data.facts.items() if facts.get(key) is not None}
         return [f"{name} ({self.data.facts[name][key]})" for name in ranked if ranked[name] < ranked[OURS]]
 
-    def version(self) -> str:
-        return next(iter(self.data.facts[OURS]["versions"].values()))
+    def version(self, library: str = OURS) -> str:
+        return next(iter(self.data.facts[library]["versions"].values()))
 
     def having(self) -> Iterator[str]:
         yield (
@@ -225,11 +227,11 @@ class Page:
             "in both roles, over TLS, proxies and HTTP/2 as well: [autobahn/](../autobahn/README.md)."
         )
         yield from ("", "![The Autobahn suite](comparison/autobahn.svg)", "")
-        yield from head(("server", "version", *(f"{name}" for name in SECTIONS.values()), "compression"), 2)
+        yield from head(("server", "version", *SECTIONS.values(), "compression"), 2)
         for name in self.servers:
             server = told["servers"][name]
-            cells = [verdicts_told(figures.by_section(server, section)) for section in SECTIONS]
-            compression = verdicts_told(figures.suite(server, True)) if server["compressed"] else "none"
+            cells = [verdicts_told(figures.suite(server, (section,))) for section in SECTIONS]
+            compression = verdicts_told(figures.suite(server, figures.DEFLATE)) if server["compressed"] else "none"
             yield line(name, server["version"], *cells, compression)
         yield ""
         yield (
@@ -307,17 +309,16 @@ class Page:
     def memory(self) -> Iterator[str]:
         yield "The same with compression agreed on, windows of 32 KiB, after a message of 4 KiB:"
         yield ""
-        modes = ("plain", "no-takeover", "takeover")
         yield from head(("server", "without", "without takeover", "with takeover"), 1)
         for name, by_mode in figures.compressing_memory(self.data.results).items():
-            yield line(name, *(count_name(by_mode[mode]) if mode in by_mode else "" for mode in modes))
+            yield line(name, *(count_name(by_mode[mode]) if mode in by_mode else "" for mode in MODES))
 
     def handshakes(self) -> Iterator[str]:
         ratios = figures.handshake_ratios(self.data.results)
         counts = [figures.instructions(self.data.results, scenario) for scenario in COUNTED]
         yield (
-            "CPU time of a handshake, over taut's; instructions in user space for a message. fastwebsockets and yawc "
-            "leave the request to others, and here nothing is checked for them."
+            "CPU time of a handshake, over taut's; instructions in user space for a message. "
+            f"{' and '.join(LEAVE_HANDSHAKES)} leave the request to others, and here nothing is checked for them."
         )
         yield ""
         yield from head(("server", "handshake", *(f"instructions, `{scenario}`" for scenario in COUNTED)), 1)
@@ -385,26 +386,23 @@ class Page:
         }
         servers = self.data.autobahn["servers"]
 
-        def bar(name: str, compression: bool) -> plots.Bar:
-            counts = figures.suite(servers[name], compression)
+        def bar(name: str, sections: Collection[str]) -> plots.Bar:
+            counts = figures.suite(servers[name], sections)
             counts["INFORMATIONAL"] += counts.pop("UNIMPLEMENTED")
             parts = tuple(plots.Part(names[one], colours[one], counts[one]) for one in colours)
             return plots.Bar(name, parts, f"{counts['FAILED']} failed" if counts["FAILED"] else "all pass")
 
         compressing = [name for name in self.servers if servers[name]["compressed"]]
-        panels = [("RFC 6455", [bar(name, False) for name in self.servers])]
+        panels = [("RFC 6455", [bar(name, SECTIONS) for name in self.servers])]
         if compressing:
-            panels.append(("permessage-deflate", [bar(name, True) for name in compressing]))
+            panels.append(("permessage-deflate", [bar(name, figures.DEFLATE) for name in compressing]))
         notes = ["Cases of the suite by its verdict. Those without compression have the left half alone."]
         return plots.stacked("The Autobahn suite", notes, panels)
 
     def attacks_plot(self) -> str:
         def bar(name: str, kind: str) -> plots.Bar:
-            counts = figures.attacked(self.data.attacks, kind, name)
-            asked = counts["passed"] + counts["failed"]
-            return plots.Bar(
-                name, (plots.Part("failed", plots.FAILED, counts["failed"]),), f"{counts['failed']} of {asked}"
-            )
+            failed = figures.attacked(self.data.attacks, kind, name)["failed"]
+            return plots.Bar(name, (plots.Part("failed", plots.FAILED, failed),), self.failed(kind, name))
 
         titles = {"must": "a MUST of an RFC", "hardening": "what a careful server does"}
         panels = [(titles[kind], [bar(server, kind) for server in self.attacked]) for kind in figures.KINDS]
@@ -415,7 +413,7 @@ class Page:
         rows = [
             plots.Dots(
                 name,
-                "other" if self.groups.get(name) == "other" else "rust",
+                self.groups[name],
                 [(scenario_name(scenario), ratio.median) for scenario, ratio in ratios.items()],
                 figures.middle(ratios.values()),
             )

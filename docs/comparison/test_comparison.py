@@ -146,10 +146,10 @@ class TheFigures(unittest.TestCase):
 
     def test_cases_of_the_suite(self) -> None:
         without = {"OK": 1, "NON-STRICT": 1, "INFORMATIONAL": 1, "UNIMPLEMENTED": 0, "FAILED": 1}
-        self.assertEqual(figures.suite(AUTOBAHN, False), without)
-        self.assertEqual(figures.by_section(AUTOBAHN, "1"), without)
+        self.assertEqual(figures.suite(AUTOBAHN, page.SECTIONS), without)
+        self.assertEqual(figures.suite(AUTOBAHN, ("1",)), without)
         compression = {"OK": 1, "NON-STRICT": 0, "INFORMATIONAL": 0, "UNIMPLEMENTED": 1, "FAILED": 1}
-        self.assertEqual(figures.suite(AUTOBAHN, True), compression)
+        self.assertEqual(figures.suite(AUTOBAHN, figures.DEFLATE), compression)
         self.assertEqual(page.failures_of(AUTOBAHN), ["1.2", "12.2"])
 
     def test_cases_of_the_attacks(self) -> None:
@@ -203,7 +203,7 @@ class ThePage(unittest.TestCase):
             self.assertEqual(made.link(parsed), address)
 
     def test_failures_stand_out(self) -> None:
-        self.assertEqual(page.verdicts_told(figures.suite(AUTOBAHN, False)), "1 / 1 / **1**")
+        self.assertEqual(page.verdicts_told(figures.suite(AUTOBAHN, page.SECTIONS)), "1 / 1 / **1**")
         self.assertEqual(page.verdicts_told(dict.fromkeys(figures.VERDICTS, 0) | {"OK": 3, "INFORMATIONAL": 1}), "3")
 
     def test_bars_are_as_long_as_their_values(self) -> None:

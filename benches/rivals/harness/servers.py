@@ -22,6 +22,10 @@ FLOOR = "floor-tokio"
 MIO = "taut-mio"
 UWEBSOCKETS = "uWebSockets"
 
+# What is installed for node, and where that finds it.
+NPM = TARGET / "npm"
+NODE_PATH = str(NPM / "node_modules")
+
 # Below the ports that Linux gives to those who connect.
 PORTS = range(20000, 30000)
 START_SECONDS = 20.0
@@ -96,10 +100,9 @@ def build(programs: dict[str, str], node: bool) -> None:
             raise Failed(f"{tool} is missing: install it, or leave ws out with --without ws")
     modules = [f"{name}@{version}" for name, version in MODULES.items()]
     say("npm install " + " ".join(modules))
-    folder = TARGET / "npm"
-    folder.mkdir(parents=True, exist_ok=True)
+    NPM.mkdir(parents=True, exist_ok=True)
     command = ["npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-    if subprocess.run([*command, "--prefix", str(folder), *modules], cwd=folder).returncode != 0:
+    if subprocess.run([*command, "--prefix", str(NPM), *modules], cwd=NPM).returncode != 0:
         raise Failed("the modules for node cannot be installed")
 
 
@@ -116,7 +119,7 @@ class Server:
         try:
             self._process = subprocess.Popen(
                 ["taskset", "-c", core, *tool, *program],
-                env=dict(os.environ, NODE_PATH=str(TARGET / "npm" / "node_modules"), **environment),
+                env=dict(os.environ, NODE_PATH=NODE_PATH, **environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,

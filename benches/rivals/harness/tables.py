@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from harness.bars import LEAVE_HANDSHAKES, echoes_of, handshakes as handshakes_of, verdicts
-from harness.broadcast import BURST, Broadcasts
+from harness.broadcast import BURST
 from harness.echo import MANY, PLAIN, TEXTS, Echoes
 from harness.names import head, line, scenario_name, size_name, time_name
 from harness.ratio import Interval
@@ -15,6 +15,7 @@ from harness.servers import BASE, IDEAL, UWEBSOCKETS
 # Less of a difference is none.
 MATTERS = 0.02
 CLEARLY = 1.005
+CPU_TIME = " times its CPU time"
 COMPARED = ("echo", "handshakes", "idle", "instructions")
 
 
@@ -132,15 +133,8 @@ def better(results: dict) -> Iterator[tuple[str, str, str]]:
     groups = compared(results)
     echoes = echoes_of(results, "echo")
     for scenario in echoes.samples:
-        for server in echoes.samples[scenario]:
-            spread = echoes.ratio(scenario, BASE, server)
-            if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
-                yield server, f"`{scenario}`", f"{spread} times its CPU time"
-    all_handshakes = handshakes_of(results)
-    for server in all_handshakes.samples["handshakes"]:
-        spread = all_handshakes.ratio("handshakes", BASE, server)
-        if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
-            yield server, "handshakes", f"{spread} times its CPU time"
+        yield from faster(echoes, scenario, f"`{scenario}`", groups)
+    yield from faster(handshakes_of(results), "handshakes", "handshakes", groups)
     for size, servers in results.get("idle", {}).get("bytes", {}).items():
         ours = statistics.median(servers[BASE]) if BASE in servers else 0
         for server, values in servers.items():
@@ -152,13 +146,17 @@ def better(results: dict) -> Iterator[tuple[str, str, str]]:
             if groups.get(server) in ("rust", "other") and BASE in counts and count < counts[BASE] * (1 - MATTERS):
                 yield server, f"instructions, `{scenario}`", f"{counts[BASE] / count:.2f} times as many"
     if "broadcast" in results:
-        broadcasts = Broadcasts.of(results["broadcast"])
+        broadcasts = Echoes(results["broadcast"]["samples"])
         groups = results["broadcast"]["options"]["broadcasters"]
         for shape, told in (("one", "a message"), ("burst", f"bursts of {BURST}")):
-            for server in broadcasts.servers():
-                spread = broadcasts.ratio(shape, BASE, server)
-                if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
-                    yield server, f"broadcast, {told}", f"{spread} times its CPU time"
+            yield from faster(broadcasts, shape, f"broadcast, {told}", groups)
+
+
+def faster(samples: Echoes, scenario: str, where: str, groups: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    for server in samples.samples.get(scenario, {}):
+        spread = samples.ratio(scenario, BASE, server)
+        if groups.get(server) in ("rust", "other") and spread and spread.low > CLEARLY:
+            yield server, where, f"{spread}{CPU_TIME}"
 
 
 def compared(results: dict) -> dict[str, str]:
