@@ -1,9 +1,13 @@
 //! Every public future of the library is dropped by a test while it waits: here is which one does it.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use sources::sources;
 use syn::visit::{self, Visit};
 use syn::{ImplItemFn, ItemFn, ItemImpl, ReturnType, Signature, TypeImplTrait, Visibility};
 
@@ -102,9 +106,11 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn every_public_future_is_dropped_by_a_test() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeSet::new();
-    read_folder(&source, "", &mut found);
+    for (name, path) in sources(".rs") {
+        let file = syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap();
+        found.extend(futures(&file).into_iter().map(|future| (name.clone(), future)));
+    }
     let listed: BTreeSet<_> =
         TESTS.iter().map(|(file, future, ..)| ((*file).to_owned(), (*future).to_owned())).collect();
     assert_eq!(listed.len(), TESTS.len(), "one is listed twice");
@@ -156,19 +162,6 @@ fn futures_are_found() {
     ";
     let found = futures(&syn::parse_file(code).unwrap());
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["F", "T::d", "a", "b", "c"]);
-}
-
-fn read_folder(folder: &Path, within: &str, found: &mut BTreeSet<(String, String)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = format!("{within}{}", path.file_name().unwrap().to_str().unwrap());
-        if path.is_dir() {
-            read_folder(&path, &format!("{name}/"), found);
-        } else if name.ends_with(".rs") {
-            let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
-            found.extend(futures(&file).into_iter().map(|future| (name.clone(), future)));
-        }
-    }
 }
 
 /// Public functions that are `async` or give an `impl Future`, and public types that are futures.

@@ -3,10 +3,13 @@
 //!
 //! What only tests use (`#[cfg(test)]`) is free.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use sources::sources;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, Meta, UseTree};
@@ -685,24 +688,10 @@ fn lines_of(item: &Item) -> usize {
     span.end().line + 1 - first.unwrap_or(span.start().line)
 }
 
-fn sources(folder: &Path, prefix: &str, out: &mut Vec<Source>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            sources(&entry.path(), &format!("{prefix}{name}/"), out);
-        } else if name.ends_with(".rs") {
-            let text = std::fs::read_to_string(entry.path()).unwrap();
-            out.push(Source { path: format!("{prefix}{name}"), text });
-        }
-    }
-    out.sort_by(|a, b| a.path.cmp(&b.path));
-}
-
 #[test]
 fn files_use_only_what_lies_below_them() {
-    let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    let read = |(path, file)| Source { path, text: std::fs::read_to_string(file).unwrap() };
+    let files: Vec<Source> = sources(".rs").into_iter().map(read).collect();
     assert!(files.len() > 20, "src/ was not read");
     let edges: usize = files.iter().map(|source| File::read(source).found.len()).sum();
     assert!(edges > 1000, "nothing was found in src/");

@@ -1,9 +1,14 @@
 //! The front page of the documentation and its chapters against the sources: modules, features, chapters; and that examples
 //! run.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use sources::sources;
 
 const LIB: &str = include_str!("../src/lib.rs");
 const MANUAL: &str = include_str!("../src/manual/mod.rs");
@@ -31,20 +36,6 @@ fn features() -> BTreeSet<&'static str> {
         .map(|(name, _)| name)
         .filter(|name| *name != "default")
         .collect()
-}
-
-/// The files below a folder whose names end so.
-fn files(folder: &str, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(path.to_str().unwrap(), end));
-        } else if path.to_str().unwrap().ends_with(end) {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// The lines, with their numbers, that begin an example which is compiled at most.
@@ -102,8 +93,8 @@ fn each_chapter_stands_in_the_table_of_contents() {
     let chapters = between(MANUAL, "pub mod ", " {}");
     assert!(chapters.len() > 8, "the chapters were not read");
     assert_eq!(between(CONTENTS, "crate::manual::", ")"), chapters);
-    for path in files("src/manual", ".md") {
-        let name = path.file_name().unwrap().to_str().unwrap();
+    for path in sources(".md").keys() {
+        let name = path.strip_prefix("manual/").expect("chapters lie in one folder");
         assert!(MANUAL.contains(&format!("include_str!(\"{name}\")")), "{name} is in no chapter");
     }
 }
@@ -113,7 +104,7 @@ fn examples_run() {
     assert_eq!(idle_examples("//! ```no_run\n/// ```\n```text\n    /// ```ignore\n"), [1, 4]);
     let documents = between(MANUAL, "include_str!(\"../../", "\")").into_iter().map(PathBuf::from);
     let mut read = 0;
-    for path in files("src", ".rs").into_iter().chain(files("src/manual", ".md")).chain(documents) {
+    for path in sources(".rs").into_values().chain(sources(".md").into_values()).chain(documents) {
         let idle = idle_examples(&fs::read_to_string(&path).unwrap());
         assert!(idle.is_empty(), "{}:{idle:?}: examples that do not run", path.display());
         read += 1;
