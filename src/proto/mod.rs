@@ -37,9 +37,6 @@ mod short;
 mod simd;
 mod text;
 pub mod utf8;
-#[cfg(target_arch = "x86_64")]
-mod utf8_tables;
-#[cfg(target_arch = "x86_64")]
 mod utf8_vectors;
 
 pub use agreement::Agreement;

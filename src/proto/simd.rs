@@ -33,6 +33,15 @@ pub(crate) fn xor<const SEEN: bool>(bytes: &mut [u8], key: [u8; 4], offset: usiz
     unsafe { dispatch::<SEEN>(to, to, bytes.len(), turned(twice(key), offset)) & HIGH == 0 }
 }
 
+/// As [`xor`], of bytes shorter than [`SHORT`] whose result is ASCII; leaves others as they are, and tells which they were.
+#[inline(always)]
+pub(crate) fn xor_ascii(bytes: &mut [u8], key: [u8; 4]) -> bool {
+    assert!(bytes.len() < SHORT);
+    let to = bytes.as_mut_ptr();
+    // SAFETY: both point to the bytes of `bytes`, which is borrowed mutably, and not longer than SHORT.
+    unsafe { words::<WRITE_ASCII>(to, to, bytes.len(), twice(key)) & HIGH == 0 }
+}
+
 /// Appends `from`, XORed with `key`, repeated, to `to`. With `SEEN`, tells whether that is ASCII.
 #[inline(always)]
 pub(crate) fn append<const SEEN: bool>(from: &[u8], to: &mut Vec<u8>, key: [u8; 4]) -> bool {
@@ -68,8 +77,8 @@ pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     if bytes.len() >= size_of::<arch::__m128i>() {
         return is_ascii_by_ends(bytes);
     }
-    // SAFETY: `bytes` is not longer than SHORT; without WRITE nothing is written.
-    unsafe { words::<false>(from, from.cast_mut(), bytes.len(), 0) & HIGH == 0 }
+    // SAFETY: `bytes` is not longer than SHORT; by LOOK nothing is written.
+    unsafe { words::<LOOK>(from, from.cast_mut(), bytes.len(), 0) & HIGH == 0 }
 }
 
 /// The same by vectors that every processor of the kind has: half of them from the start, half up to the end.
@@ -83,9 +92,15 @@ fn is_ascii_by_ends(bytes: &[u8]) -> bool {
     // SAFETY: wherever a vector is read, it ends within `len`; the target is sure to have SSE2.
     unsafe {
         let load = |at: usize| from.add(at).cast::<Vector>().read_unaligned();
-        let mut seen = _mm_or_si128(load(0), load(len - SIZE));
+        let mut seen = load(len - SIZE);
+        // Most text that is not ASCII is told by its first bytes.
         if len > 2 * SIZE {
+            if _mm_movemask_epi8(load(0)) != 0 {
+                return false;
+            }
             seen = _mm_or_si128(seen, _mm_or_si128(load(SIZE), load(len - 2 * SIZE)));
+        } else {
+            seen = _mm_or_si128(seen, load(0));
         }
         _mm_movemask_epi8(seen) == 0
     }
@@ -101,48 +116,57 @@ unsafe fn dispatch<const SEEN: bool>(from: *const u8, to: *mut u8, len: usize, k
     // SAFETY: the caller's promise, and the lengths that the functions ask for; `best` gives what the processor
     // can run.
     unsafe {
-        if len < SHORT { words::<true>(from, to, len, key) } else { best::<SEEN>()(from, to, len, key) }
+        if len < SHORT { words::<WRITE>(from, to, len, key) } else { best::<SEEN>()(from, to, len, key) }
     }
 }
+
+/// What [`words`] does beside looking: nothing.
+const LOOK: u8 = 0;
+/// It writes.
+const WRITE: u8 = 1;
+/// It writes what is ASCII as a whole.
+const WRITE_ASCII: u8 = 2;
 
 /// Half of the words are counted from the start, half from the end; where they meet they overlap. No length
 /// takes a loop.
 ///
 /// # Safety
-/// As for [`dispatch`], and `len <= SHORT`. Without `WRITE`, `to` need not be writable.
+/// As for [`dispatch`], and `len <= SHORT`. By `LOOK`, `to` need not be writable.
 #[inline(always)]
-unsafe fn words<const WRITE: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+unsafe fn words<const MODE: u8>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+    let writes = |seen: u64| MODE == WRITE || MODE == WRITE_ASCII && seen & HIGH == 0;
     // SAFETY: each arm reads and writes, from the start and up to the end, no more than the least length that it
     // takes. All is read before anything is written.
     unsafe {
         match len {
             0 => 0,
             1..=3 => {
-                let mut seen = 0;
-                for (at, key) in key.to_ne_bytes().into_iter().enumerate().take(3) {
-                    if at < len {
-                        let byte = from.add(at).read() ^ key;
-                        if WRITE {
-                            to.add(at).write(byte);
-                        }
-                        seen |= byte;
-                    }
+                // The first, the one in the middle, and the last: one byte may be all of these.
+                let (middle, end) = (len / 2, len - 1);
+                let [head, inner, tail] =
+                    [0, middle, end].map(|at| from.add(at).read() ^ turned(key, at).to_ne_bytes()[0]);
+                let seen = u64::from(head | inner | tail);
+                if writes(seen) {
+                    to.write(head);
+                    to.add(middle).write(inner);
+                    to.add(end).write(tail);
                 }
-                u64::from(seen)
+                seen
             }
             4..=7 => {
                 let end = len - 4;
                 let head = from.cast::<u32>().read_unaligned() ^ key as u32;
                 let tail = from.add(end).cast::<u32>().read_unaligned() ^ turned(key, end) as u32;
-                if WRITE {
+                let seen = u64::from(head | tail);
+                if writes(seen) {
                     to.cast::<u32>().write_unaligned(head);
                     to.add(end).cast::<u32>().write_unaligned(tail);
                 }
-                u64::from(head | tail)
+                seen
             }
-            8..=16 => ends::<1, WRITE>(from, to, len, key),
-            17..=32 => ends::<2, WRITE>(from, to, len, key),
-            _ => ends::<4, WRITE>(from, to, len, key),
+            8..=16 => ends::<1>(from, to, len, key, writes),
+            17..=32 => ends::<2>(from, to, len, key, writes),
+            _ => ends::<4>(from, to, len, key, writes),
         }
     }
 }
@@ -150,7 +174,13 @@ unsafe fn words<const WRITE: bool>(from: *const u8, to: *mut u8, len: usize, key
 /// # Safety
 /// As for [`words`], and `N * 8 <= len <= N * 16`.
 #[inline(always)]
-unsafe fn ends<const N: usize, const WRITE: bool>(from: *const u8, to: *mut u8, len: usize, key: u64) -> u64 {
+unsafe fn ends<const N: usize>(
+    from: *const u8,
+    to: *mut u8,
+    len: usize,
+    key: u64,
+    writes: impl Fn(u64) -> bool,
+) -> u64 {
     let end = len - N * 8;
     // SAFETY: N words at the start, and N words up to the end, lie within `len`. All is read before anything is
     // written.
@@ -158,11 +188,12 @@ unsafe fn ends<const N: usize, const WRITE: bool>(from: *const u8, to: *mut u8, 
         let end_key = turned(key, end);
         let head = from.cast::<[u64; N]>().read_unaligned().map(|word| word ^ key);
         let tail = from.add(end).cast::<[u64; N]>().read_unaligned().map(|word| word ^ end_key);
-        if WRITE {
+        let seen = (0..N).fold(0, |seen, i| seen | head[i] | tail[i]);
+        if writes(seen) {
             to.cast::<[u64; N]>().write_unaligned(head);
             to.add(end).cast::<[u64; N]>().write_unaligned(tail);
         }
-        (0..N).fold(0, |seen, i| seen | head[i] | tail[i])
+        seen
     }
 }
 
@@ -431,6 +462,13 @@ mod tests {
                     bytes.clone_from(&from);
                     xor::<false>(&mut bytes, KEY, offset);
                     assert_eq!(bytes, plain, "{len}, {offset}");
+                }
+                let (from, plain) = (masked(len, offset), naive(&masked(len, offset), KEY, 0));
+                if len < SHORT {
+                    let mut bytes = from.clone();
+                    let is_ascii = xor_ascii(&mut bytes, KEY);
+                    assert_eq!(is_ascii, plain.is_ascii(), "{len}, {offset}");
+                    assert_eq!(bytes, if is_ascii { plain } else { from }, "{len}, {offset}");
                 }
             }
             let from = masked(len, len);

@@ -25,8 +25,7 @@ use bytes::{Bytes, BytesMut};
 use super::config::Config;
 use super::pool;
 use super::simd;
-#[cfg(target_arch = "x86_64")]
-use super::utf8_vectors;
+use super::utf8_vectors::{self, MOST_MASKED};
 
 /// Bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +122,7 @@ pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
-    checked(bytes, is_valid(bytes))
+    checked(bytes, utf8_vectors::is_utf8(bytes))
 }
 
 /// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
@@ -132,11 +131,21 @@ pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Er
     if bytes.len() > BLOCK {
         return unmask_blocks(bytes, key);
     }
-    if simd::xor::<true>(bytes, key, 0) {
+    let few = bytes.len() <= MOST_MASKED;
+    let is_ascii = if few { simd::xor_ascii(bytes, key) } else { simd::xor::<true>(bytes, key, 0) };
+    if is_ascii {
         // SAFETY: ASCII is UTF-8.
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
-    check_fresh(bytes)
+    if few { unmask_few(bytes, key) } else { check_unmasked(bytes) }
+}
+
+/// Unmasks a few bytes, which are checked before: a vector would wait for the words that were written into it.
+#[inline(never)]
+fn unmask_few(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
+    let valid = utf8_vectors::is_masked_utf8(bytes, key);
+    simd::xor::<false>(bytes, key, 0);
+    checked(bytes, valid)
 }
 
 /// Unmasks block by block; one that is not ASCII is checked while it is in the cache.
@@ -150,7 +159,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
         let fresh = &bytes[checked..end];
         // What the last block ends with has no other to continue it.
         let whole = if end == bytes.len() { fresh.len() } else { whole_characters(fresh) };
-        valid = valid && (is_ascii && checked == start || is_valid(&fresh[..whole]));
+        valid = valid && (is_ascii && checked == start || utf8_vectors::is_utf8(&fresh[..whole]));
         checked += whole;
     }
     if !valid {
@@ -172,17 +181,21 @@ pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8E
     Ok(unsafe { alloc::str::from_boxed_utf8_unchecked(text) })
 }
 
-/// Checks a copy that was written just before: a payload without a key is what was copied, and older.
+/// Checks a copy that was written just before: where it came from, if that does as well, since a vector would wait for
+/// the words that were written into it.
 #[inline(always)]
 fn check_copy<'a>(bytes: &'a [u8], copy: &'a [u8], key: Option<[u8; 4]>) -> Result<&'a str, Utf8Error> {
-    if key.is_none() { check(bytes) } else { check_fresh(copy) }
+    match key {
+        None => check(bytes),
+        Some(key) if bytes.len() <= MOST_MASKED => checked(copy, utf8_vectors::is_masked_utf8(bytes, key)),
+        Some(_) => check_unmasked(copy),
+    }
 }
 
-/// Checks bytes that were written just before, and are not ASCII.
+/// Checks bytes that are not ASCII.
 #[inline(never)]
-fn check_fresh(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    let valid = if bytes.len() < FRESH { str::from_utf8(bytes).is_ok() } else { is_valid(bytes) };
-    checked(bytes, valid)
+fn check_unmasked(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    checked(bytes, utf8_vectors::is_utf8(bytes))
 }
 
 /// `bytes` as the text that they are, if they are `valid`.
@@ -194,27 +207,6 @@ fn checked(bytes: &[u8], valid: bool) -> Result<&str, Utf8Error> {
     debug_assert!(str::from_utf8(bytes).is_ok());
     // SAFETY: they were found valid.
     Ok(unsafe { str::from_utf8_unchecked(bytes) })
-}
-
-#[inline(always)]
-fn is_valid(bytes: &[u8]) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(valid) = utf8_vectors::is_utf8(bytes) {
-        return valid;
-    }
-    is_valid_by_steps(bytes)
-}
-
-/// The same on processors without the vectors of `utf8_vectors`.
-#[inline(never)]
-fn is_valid_by_steps(bytes: &[u8]) -> bool {
-    if bytes.len() < STEP {
-        return str::from_utf8(bytes).is_ok();
-    }
-    // What does not fill a step of simdutf8 takes it longer than several that are full. ASCII continues no
-    // character, so that without it the rest is as valid as the whole.
-    let (steps, rest) = bytes.split_at(bytes.len() / STEP * STEP);
-    simdutf8::basic::from_utf8(if simd::is_ascii(rest) { steps } else { bytes }).is_ok()
 }
 
 #[cold]
@@ -489,13 +481,6 @@ impl TryFrom<Bytes> for Utf8Bytes {
 /// What is unmasked before it is checked: a part of the first level of the cache, and a multiple of the key.
 const BLOCK: usize = 8 * 1024;
 
-/// What is shorter, and was unmasked just before, is checked byte by byte: a vector would wait for the words that were
-/// written into it.
-const FRESH: usize = 24;
-
-/// How many bytes simdutf8 takes at a time.
-const STEP: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use alloc::vec;
@@ -558,7 +543,6 @@ mod tests {
     fn agree_whole(text: &[u8], key: [u8; 4]) {
         let expected = str::from_utf8(text).map_err(|error| Utf8Error { offset: error.valid_up_to() as u64 });
         assert_eq!(check(text), expected);
-        assert_eq!(is_valid_by_steps(text), expected.is_ok());
         let mut bytes: Vec<u8> = text.iter().zip(0..).map(|(byte, i)| byte ^ key[i % 4]).collect();
         for copied in [Utf8Bytes::copy(&bytes, Some(key)), Utf8Bytes::copy(text, None)] {
             assert_eq!(copied.as_deref(), expected.as_ref().map(|text| &**text));

@@ -1,28 +1,35 @@
 //! UTF-8 by the vectors of AVX-512.
 
-#![expect(
-    unsafe_code,
-    reason = "instructions found at run time, and vectors that begin or end outside of the bytes"
-)]
+#![expect(unsafe_code, reason = "vectors that begin or end outside of the bytes")]
 
 use core::arch::x86_64 as arch;
 
-use super::simd::has;
-use super::utf8_tables::{CONTINUED, FIRST_HIGH, FIRST_LOW, SECOND_HIGH};
+use super::tables::{CONTINUED, FIRST_HIGH, FIRST_LOW, SECOND_HIGH};
 
-/// Whether `bytes` are UTF-8, if the processor has the instructions: see [`utf8`](super::utf8) for others.
-#[inline(always)]
-pub(crate) fn is_utf8(bytes: &[u8]) -> Option<bool> {
-    if !has!("avx512vbmi2") {
-        return None;
+/// Whether `bytes` are UTF-8.
+#[inline]
+#[target_feature(enable = "avx512vbmi2")]
+pub(super) fn is_utf8(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        1..=VECTOR => is_short_text(bytes),
+        len => len == 0 || is_text(bytes),
     }
-    // SAFETY: the processor has the instructions.
-    Some(unsafe {
-        match bytes.len() {
-            1..=VECTOR => is_short_text(bytes),
-            len => len == 0 || is_text(bytes),
-        }
-    })
+}
+
+/// Whether `bytes`, at most a vector of them, are UTF-8 under `key`.
+#[inline]
+#[target_feature(enable = "avx512vbmi2")]
+pub(super) fn is_masked_utf8(bytes: &[u8], key: [u8; 4]) -> bool {
+    if bytes.is_empty() {
+        return true;
+    }
+    let key = arch::_mm512_set1_epi32(i32::from_le_bytes(key));
+    // Zeros again where there is no byte.
+    let unmasked =
+        arch::_mm512_maskz_mov_epi8(inside(bytes.len()), arch::_mm512_xor_si512(load_short(bytes), key));
+    let mut text = Text::new();
+    text.check(unmasked);
+    text.is_valid()
 }
 
 /// Whether `bytes`, one or up to a vector of them, wherever they lie, are UTF-8.
@@ -53,10 +60,15 @@ fn are_few_text(bytes: &[u8]) -> bool {
 #[inline]
 #[target_feature(enable = "avx512vbmi2")]
 fn load_short(bytes: &[u8]) -> arch::__m512i {
-    assert!((1..=VECTOR).contains(&bytes.len()));
-    let mask = u64::MAX >> (VECTOR - bytes.len());
     // SAFETY: the mask leaves out what is behind the bytes.
-    unsafe { arch::_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) }
+    unsafe { arch::_mm512_maskz_loadu_epi8(inside(bytes.len()), bytes.as_ptr().cast()) }
+}
+
+/// The mask of the first `len` bytes of a vector: one or more.
+#[inline(always)]
+fn inside(len: usize) -> arch::__mmask64 {
+    assert!((1..=VECTOR).contains(&len));
+    u64::MAX >> (VECTOR - len)
 }
 
 /// Whether `bytes`, which are longer than a vector, are UTF-8.
@@ -248,52 +260,3 @@ impl Text {
 
 /// The bytes of a vector of AVX-512.
 const VECTOR: usize = size_of::<arch::__m512i>();
-
-#[cfg(test)]
-mod tests {
-    use alloc::vec;
-
-    use super::*;
-
-    /// Holds what the processor says of `text` against the standard library, with bytes around it that continue
-    /// characters.
-    fn agree_on_text(text: &[u8], start: usize) {
-        let mut memory = vec![0x80; text.len() + 192];
-        let start = memory.as_ptr().align_offset(64) + start;
-        memory[start..start + text.len()].copy_from_slice(text);
-        let said = is_utf8(&memory[start..start + text.len()]);
-        assert!(
-            said.is_none_or(|said| said == core::str::from_utf8(text).is_ok()),
-            "{} bytes from {start}: {text:x?}",
-            text.len()
-        );
-    }
-
-    #[test]
-    fn s8_1_text_equals_the_standard_library_at_each_length_and_alignment() {
-        let mixed = "a\u{80}é\u{7ff}b\u{800}€\u{d7ff}\u{e000}\u{ffff}c\u{10000}😀\u{10ffff}".repeat(20);
-        for start in [0, 1, 6, 13, 31, 61, 62, 63] {
-            for len in 0..mixed.len() {
-                agree_on_text(&mixed.as_bytes()[..len], start);
-            }
-        }
-    }
-
-    #[test]
-    fn s8_1_text_with_one_byte_spoiled_equals_the_standard_library() {
-        let mixed = "aé€😀".repeat(40).into_bytes();
-        for text in
-            [mixed.clone(), mixed[..64].to_vec(), mixed[1..56].to_vec(), vec![b'a'; 700], vec![b'a'; 64]]
-        {
-            for start in [0, 13, 62] {
-                for at in 0..text.len() {
-                    for byte in [b'a', 0x80, 0x90, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xED, 0xF0, 0xF4, 0xF5] {
-                        let mut text = text.clone();
-                        text[at] = byte;
-                        agree_on_text(&text, start);
-                    }
-                }
-            }
-        }
-    }
-}
