@@ -457,7 +457,7 @@ fn owned_by_parts<E>(event: Result<Option<Event>, E>) -> Result<Option<Event>, E
 }
 
 /// The payload of a text message, unmasked and checked.
-#[inline]
+#[inline(always)]
 fn text(payload: &mut [u8], key: Option<[u8; 4]>) -> Result<&str, Utf8Error> {
     match key {
         Some(key) => utf8::unmask_text(payload, key),

@@ -128,28 +128,27 @@ pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
 /// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
 #[inline(always)]
 pub(crate) fn unmask_text(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
-    if bytes.len() > BLOCK {
-        return unmask_blocks(bytes, key);
-    }
-    let few = bytes.len() <= MOST_MASKED;
-    let is_ascii = if few { simd::xor_ascii(bytes, key) } else { simd::xor::<true>(bytes, key, 0) };
-    if is_ascii {
-        // SAFETY: ASCII is UTF-8.
-        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
-    }
-    if few { unmask_few(bytes, key) } else { check_unmasked(bytes) }
-}
-
-/// Unmasks a few bytes, which are checked before: a vector would wait for the words that were written into it.
-#[inline(never)]
-fn unmask_few(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
-    let valid = utf8_vectors::is_masked_utf8(bytes, key);
-    simd::xor::<false>(bytes, key, 0);
+    let valid = if bytes.len() <= MOST_MASKED {
+        simd::xor_ascii(bytes, key) || unmask_few(bytes, key)
+    } else if bytes.len() <= BLOCK {
+        simd::xor::<true>(bytes, key, 0) || utf8_vectors::is_utf8(bytes)
+    } else {
+        unmask_blocks(bytes, key)
+    };
     checked(bytes, valid)
 }
 
-/// Unmasks block by block; one that is not ASCII is checked while it is in the cache.
-fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
+/// Unmasks a few bytes, and tells whether they are text. They are checked before: a vector would wait for the words
+/// that were written into it.
+#[inline(never)]
+fn unmask_few(bytes: &mut [u8], key: [u8; 4]) -> bool {
+    let valid = utf8_vectors::is_masked_utf8(bytes, key);
+    simd::xor::<false>(bytes, key, 0);
+    valid
+}
+
+/// The same of many, block by block; one that is not ASCII is checked while it is in the cache.
+fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> bool {
     // Where the first character begins that is not checked yet: at most three bytes before `start`.
     let mut checked = 0;
     let mut valid = true;
@@ -162,12 +161,7 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> Result<&str, Utf8Error> {
         valid = valid && (is_ascii && checked == start || utf8_vectors::is_utf8(&fresh[..whole]));
         checked += whole;
     }
-    if !valid {
-        return Err(Utf8Error { offset: first_error(bytes) });
-    }
-    debug_assert!(str::from_utf8(bytes).is_ok());
-    // SAFETY: each block was found valid, together with the start of a character that the one before it cut.
-    Ok(unsafe { str::from_utf8_unchecked(bytes) })
+    valid
 }
 
 /// A copy of a text that came in, without its masking key.
