@@ -118,11 +118,9 @@ impl Validator {
 /// [`Utf8Error`] with the place of the first sequence that is not UTF-8, or that misses its end.
 #[inline(always)]
 pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    if bytes.len() <= simd::SHORT && simd::is_ascii(bytes) {
-        // SAFETY: ASCII is UTF-8.
-        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
-    }
-    checked(bytes, utf8_vectors::is_utf8(bytes))
+    // More than this is told sooner by the vectors.
+    let is_ascii = bytes.len() <= MOST_MASKED && simd::is_ascii(bytes);
+    checked(bytes, is_ascii || utf8_vectors::is_utf8(bytes))
 }
 
 /// Unmasks a whole payload in place, and gives it as text. All of it is unmasked then, whether it is text or not.
