@@ -74,9 +74,10 @@ fn best() -> Check {
 /// The fastest that the processor can run, or, without `std`, that the target is sure to.
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Check {
-    if has!("avx512vbmi2") {
+    let (has_avx512, has_avx2) = (has!("avx512vbmi2"), has!("avx2"));
+    if has_avx512 {
         avx512::is_utf8
-    } else if has!("avx2") {
+    } else if has_avx2 {
         avx2::is_utf8
     } else {
         by_steps
