@@ -118,8 +118,7 @@ impl Validator {
 /// [`Utf8Error`] with the place of the first sequence that is not UTF-8, or that misses its end.
 #[inline(always)]
 pub fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    // More than this is told sooner by the vectors.
-    let is_ascii = bytes.len() <= MOST_MASKED && simd::is_ascii(bytes);
+    let is_ascii = bytes.len() <= simd::SHORT && simd::is_ascii(bytes);
     checked(bytes, is_ascii || utf8_vectors::is_utf8(bytes))
 }
 

@@ -13,9 +13,7 @@ pub(super) fn is_utf8(bytes: &[u8]) -> bool {
     match bytes.len() {
         0 => true,
         1..=VECTOR => is_text_alone(load_short(bytes)),
-        len if len <= 2 * VECTOR => {
-            is_ascii_all([0, len - VECTOR].map(|at| load(bytes, at))) || are_few_text(bytes)
-        }
+        len if len <= 2 * VECTOR => are_few_text(bytes),
         len if len <= 4 * VECTOR => {
             // Half of them up to the end: where they meet they overlap.
             let (last, inner) = (len - VECTOR, VECTOR.min(len - VECTOR));

@@ -35,12 +35,8 @@ pub(super) fn is_masked_utf8(bytes: &[u8], key: [u8; 4]) -> bool {
 /// Whether `bytes`, one or up to a vector of them, wherever they lie, are UTF-8.
 #[target_feature(enable = "avx512vbmi2")]
 fn is_short_text(bytes: &[u8]) -> bool {
-    let vector = load_short(bytes);
-    if is_ascii_all([vector]) {
-        return true;
-    }
     let mut text = Text::new();
-    text.check(vector);
+    text.check(load_short(bytes));
     text.is_valid()
 }
 

@@ -92,7 +92,7 @@ fn detect() -> Check {
 /// The same on processors without the vectors above.
 fn by_steps(bytes: &[u8]) -> bool {
     if bytes.len() < STEP {
-        return simd::is_ascii(bytes) || str::from_utf8(bytes).is_ok();
+        return str::from_utf8(bytes).is_ok();
     }
     // What does not fill a step of simdutf8 takes it longer than several that are full. ASCII continues no
     // character, so that without it the rest is as valid as the whole.
