@@ -35,18 +35,18 @@ pub(crate) fn take_again(room: usize) -> Option<BytesMut> {
     if room < LARGE { None } else { self::kept::take_large(room, room.saturating_mul(Config::MOST_PINNED)) }
 }
 
-/// A copy, without its masking key; with `SEEN`, tells whether it is ASCII, if it had one.
+/// A copy, without its masking key; with `SEEN`, tells whether it is ASCII.
 // A shared reference costs more than a small allocation: two atomic operations of 5 ns each. And a box becomes `Bytes` in
 // a few inlined moves; what a `Vec` becomes comes back from a call in halves, and is read as a whole: 10 ns.
 #[inline(always)]
 pub(crate) fn copy<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -> (Box<[u8]>, bool) {
     let mut copy = Vec::with_capacity(bytes.len());
     let is_ascii = match key {
-        Some(key) => simd::append::<SEEN>(bytes, &mut copy, key),
-        None => {
+        None if !SEEN => {
             copy.extend_from_slice(bytes);
             false
         }
+        key => simd::append::<SEEN>(bytes, &mut copy, key.unwrap_or_default()),
     };
     (copy.into_boxed_slice(), is_ascii)
 }
@@ -56,11 +56,11 @@ pub(crate) fn copy_large<const SEEN: bool>(bytes: &[u8], key: Option<[u8; 4]>) -
     let mut copy = take(bytes.len());
     let size = copy.capacity();
     let is_ascii = match key {
-        Some(key) => simd::extend::<SEEN>(&mut copy, bytes, key),
-        None => {
+        None if !SEEN => {
             copy.extend_from_slice(bytes);
             false
         }
+        key => simd::extend::<SEEN>(&mut copy, bytes, key.unwrap_or_default()),
     };
     put_large(copy.split_off(bytes.len()), size);
     (copy.freeze(), is_ascii)

@@ -172,21 +172,16 @@ pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8E
     Ok(unsafe { alloc::str::from_boxed_utf8_unchecked(text) })
 }
 
-/// Checks a copy that was written just before: where it came from, if that does as well, since a vector would wait for
-/// the words that were written into it.
-#[inline(always)]
-fn check_copy<'a>(bytes: &'a [u8], copy: &'a [u8], key: Option<[u8; 4]>) -> Result<&'a str, Utf8Error> {
-    match key {
-        None => check(bytes),
-        Some(key) if bytes.len() <= MOST_MASKED => checked(copy, utf8_vectors::is_masked_utf8(bytes, key)),
-        Some(_) => check_unmasked(copy),
-    }
-}
-
-/// Checks bytes that are not ASCII.
+/// Checks a copy that was written just before, and is not ASCII: where it came from, if that does as well, since a
+/// vector would wait for the words that were written into it.
 #[inline(never)]
-fn check_unmasked(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    checked(bytes, utf8_vectors::is_utf8(bytes))
+fn check_copy<'a>(bytes: &[u8], copy: &'a [u8], key: Option<[u8; 4]>) -> Result<&'a str, Utf8Error> {
+    let valid = match key {
+        None => utf8_vectors::is_utf8(bytes),
+        Some(key) if bytes.len() <= MOST_MASKED => utf8_vectors::is_masked_utf8(bytes, key),
+        Some(_) => utf8_vectors::is_utf8(copy),
+    };
+    checked(copy, valid)
 }
 
 /// `bytes` as the text that they are, if they are `valid`.
