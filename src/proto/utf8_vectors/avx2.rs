@@ -190,7 +190,7 @@ fn any<const N: usize>(vectors: [__m256i; N]) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(bytes: &[u8], at: usize) -> __m256i {
-    assert!(at <= bytes.len() - VECTOR);
+    assert!(at < bytes.len() && bytes.len() - at >= VECTOR);
     // SAFETY: so many bytes from `at` on are within `bytes`.
     unsafe { bytes.as_ptr().add(at).cast::<__m256i>().read_unaligned() }
 }
@@ -199,7 +199,7 @@ fn load(bytes: &[u8], at: usize) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn four(bytes: &[u8], at: usize) -> [__m256i; 4] {
-    assert!(at <= bytes.len() - 4 * VECTOR);
+    assert!(at < bytes.len() && bytes.len() - at >= 4 * VECTOR);
     // SAFETY: so many bytes from `at` on are within `bytes`.
     unsafe { bytes.as_ptr().add(at).cast::<[__m256i; 4]>().read_unaligned() }
 }
@@ -227,7 +227,7 @@ fn load_short(bytes: &[u8]) -> __m256i {
     _mm256_set_epi64x(0, 0, (word >> 64) as i64, word as i64)
 }
 
-/// Moves bytes to the front by as many places as are left out at its front; the rest is zero.
+/// Indices: a half of these, from index n on, moves all but the first n bytes of a half to its front, with zeros behind.
 const MOVED: [u8; VECTOR] = {
     let mut moved = [0x80; VECTOR];
     let mut at = 0;
@@ -238,7 +238,7 @@ const MOVED: [u8; VECTOR] = {
     moved
 };
 
-/// Ones, and zeros: a vector of it that begins so far from the start as bytes are missing has ones for those that are not.
+/// A vector of these, from index n on, has ones for all but the last n bytes.
 const INSIDE: [u8; 2 * VECTOR] = {
     let mut inside = [0; 2 * VECTOR];
     let mut at = 0;
