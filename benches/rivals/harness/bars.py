@@ -12,6 +12,7 @@ from harness.servers import BASE, IDEAL, MIO, UWEBSOCKETS
 from harness.verdict import Case, Verdict, verdict
 
 EACH = "taut-each"
+FORMS = ((BASE, "in the plain loop"), (EACH, "by `recv_each`"))
 
 # Two counts of the same thing differ by so much: how many connections one wait reports is chance.
 SAME = 1.05
@@ -35,21 +36,7 @@ def verdicts(results: dict) -> list[Verdict]:
     everything = [*PLAIN, *TEXTS, *MANY]
     return [
         *codec.verdicts(results.get("codec")),
-        verdict(
-            "echo on tokio, CPU per message, binary and text",
-            f"≤ 1.0 × {best} in each",
-            (worst(echoes, str(one), BASE, rust, 1.0) for one in [*PLAIN, *TEXTS]),
-        ),
-        verdict(
-            "the same",
-            f"≤ 1.05 × {UWEBSOCKETS} or ≤ 1.05 × {IDEAL} in each",
-            (either(echoes, str(one), (UWEBSOCKETS, IDEAL), 1.05) for one in [*PLAIN, *TEXTS]),
-        ),
-        verdict(
-            "the same with many connections",
-            f"≤ 1.05 × {IDEAL} in each",
-            (worst(echoes, str(one), BASE, [IDEAL], 1.05) for one in MANY),
-        ),
+        *(of_form for form, told in FORMS for of_form in echo_verdicts(echoes, rust, form, told)),
         verdict(
             "the plain loop, one `send` for each `recv`",
             "≤ 1.10 × the best batched form in each",
@@ -63,7 +50,7 @@ def verdicts(results: dict) -> list[Verdict]:
         verdict(
             "instructions in user space for a message, (20,20,16) on tokio",
             f"≤ {INSTRUCTIONS}",
-            (instructions(results, form) for form in (BASE, EACH)),
+            (instructions(results, form) for form, _ in FORMS),
         ),
         verdict(
             "system calls for a message",
@@ -89,6 +76,26 @@ def verdicts(results: dict) -> list[Verdict]:
     ]
 
 
+def echo_verdicts(echoes: Echoes, rust: list[str], form: str, told: str) -> list[Verdict]:
+    return [
+        verdict(
+            f"echo on tokio {told}, CPU per message, binary and text",
+            "≤ 1.0 × the best Rust rival in each",
+            (worst(echoes, str(one), form, rust, 1.0) for one in [*PLAIN, *TEXTS]),
+        ),
+        verdict(
+            "the same",
+            f"≤ 1.05 × {UWEBSOCKETS} or ≤ 1.05 × {IDEAL} in each",
+            (either(echoes, str(one), form, (UWEBSOCKETS, IDEAL), 1.05) for one in [*PLAIN, *TEXTS]),
+        ),
+        verdict(
+            "the same with many connections",
+            f"≤ 1.05 × {IDEAL} in each",
+            (worst(echoes, str(one), form, [IDEAL], 1.05) for one in MANY),
+        ),
+    ]
+
+
 def worst(echoes: Echoes, scenario: str, one: str, others: list[str], bar: float) -> Case | None:
     """Against that of the others which is hardest to reach."""
     found = [(ratio, other) for other in others if (ratio := echoes.ratio(scenario, one, other))]
@@ -98,9 +105,9 @@ def worst(echoes: Echoes, scenario: str, one: str, others: list[str], bar: float
     return case_of(scenario, ratio, other, bar)
 
 
-def either(echoes: Echoes, scenario: str, others: tuple[str, ...], bar: float) -> Case | None:
+def either(echoes: Echoes, scenario: str, one: str, others: tuple[str, ...], bar: float) -> Case | None:
     """Against that of the others which is easiest to reach."""
-    found = [(ratio, other) for other in others if (ratio := echoes.ratio(scenario, BASE, other))]
+    found = [(ratio, other) for other in others if (ratio := echoes.ratio(scenario, one, other))]
     if not found:
         return None
     ratio, other = min(found, key=lambda pair: (not pair[0].reaches(bar), pair[0].median))
