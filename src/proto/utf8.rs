@@ -165,23 +165,20 @@ fn unmask_blocks(bytes: &mut [u8], key: [u8; 4]) -> bool {
 #[inline(always)]
 pub(crate) fn copy(bytes: &[u8], key: Option<[u8; 4]>) -> Result<Box<str>, Utf8Error> {
     let (text, is_ascii) = pool::copy::<true>(bytes, key);
-    if !is_ascii {
-        check_copy(bytes, &text, key)?;
-    }
-    // SAFETY: it is ASCII, or was checked.
+    checked(&text, is_ascii || is_copied_text(bytes, &text, key))?;
+    // SAFETY: it was found valid.
     Ok(unsafe { alloc::str::from_boxed_utf8_unchecked(text) })
 }
 
-/// Checks a copy that was written just before, and is not ASCII: where it came from, if that does as well, since a
-/// vector would wait for the words that were written into it.
+/// Whether a copy that was written just before, and is not ASCII, is text: looks where it came from, if that does as
+/// well, since a vector would wait for the words that were written into the copy.
 #[inline(never)]
-fn check_copy<'a>(bytes: &[u8], copy: &'a [u8], key: Option<[u8; 4]>) -> Result<&'a str, Utf8Error> {
-    let valid = match key {
+fn is_copied_text(bytes: &[u8], copy: &[u8], key: Option<[u8; 4]>) -> bool {
+    match key {
         None => utf8_vectors::is_utf8(bytes),
         Some(key) if bytes.len() <= MOST_MASKED => utf8_vectors::is_masked_utf8(bytes, key),
         Some(_) => utf8_vectors::is_utf8(copy),
-    };
-    checked(copy, valid)
+    }
 }
 
 /// `bytes` as the text that they are, if they are `valid`.

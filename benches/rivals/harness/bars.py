@@ -12,6 +12,7 @@ from harness.servers import BASE, IDEAL, MIO, UWEBSOCKETS
 from harness.verdict import Case, Verdict, verdict
 
 EACH = "taut-each"
+BEST = "the best Rust rival"
 FORMS = ((BASE, "in the plain loop"), (EACH, "by `recv_each`"))
 
 # Two counts of the same thing differ by so much: how many connections one wait reports is chance.
@@ -32,7 +33,6 @@ def verdicts(results: dict) -> list[Verdict]:
     echoes = echoes_of(results, "echo")
     groups = results.get("echo", {}).get("options", {}).get("servers", {})
     rust = [name for name, group in groups.items() if group == "rust"]
-    best = "the best Rust rival"
     everything = [*PLAIN, *TEXTS, *MANY]
     return [
         *codec.verdicts(results.get("codec")),
@@ -65,7 +65,7 @@ def verdicts(results: dict) -> list[Verdict]:
         verdict("the same on mio", f"≤ {IDLE_MIO} B", idle(results, MIO, IDLE_MIO)),
         verdict(
             "handshakes, CPU each",
-            f"≤ 1.0 × {best} that parses and checks the request",
+            f"≤ 1.0 × {BEST} that parses and checks the request",
             [worst(handshakes(results), "handshakes", BASE, [one for one in rust if one not in LEAVE_HANDSHAKES], 1.0)],
         ),
         verdict(
@@ -80,7 +80,7 @@ def echo_verdicts(echoes: Echoes, rust: list[str], form: str, told: str) -> list
     return [
         verdict(
             f"echo on tokio {told}, CPU per message, binary and text",
-            "≤ 1.0 × the best Rust rival in each",
+            f"≤ 1.0 × {BEST} in each",
             (worst(echoes, str(one), form, rust, 1.0) for one in [*PLAIN, *TEXTS]),
         ),
         verdict(

@@ -16,6 +16,7 @@ use super::simd;
 #[cfg(target_arch = "x86_64")]
 use super::simd::has;
 
+/// Whether `bytes` are UTF-8.
 #[inline(always)]
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
     // SAFETY: the processor has the instructions.
